@@ -1,0 +1,66 @@
+"""What the parts of embedded staging say to one another: instances and the fleet that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+InstanceState = Literal["starting", "ready", "stopping", "exited"]
+
+
+@dataclass(frozen=True)
+class InstanceSpec:
+    """One container as Cloud Run's revision describes it."""
+
+    revision: str
+    service: str
+    image: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    cpu: float = 2.0
+    memory_bytes: int = 4 * 1024**3
+    concurrency: int = 100
+    timeout_s: float = 300.0
+
+
+@dataclass
+class Instance:
+    """A real process that serves one revision, at an address of its own."""
+
+    name: str
+    spec: InstanceSpec
+    slot: int
+    address: str
+    pid: int
+    state: InstanceState = "starting"
+    exit_status: int | None = None
+
+
+class NoSlotError(Exception):
+    """Every slot is taken; Cloud Run's counterpart is an exhausted regional quota."""
+
+
+class ImageNotFoundError(Exception):
+    """The image is not in the registry, so no container can start from it."""
+
+
+class Fleet(Protocol):
+    """Starts, watches and stops instances; the platform decides how many there are."""
+
+    async def start(self, spec: InstanceSpec) -> Instance:
+        """Fork an instance; return it in state `starting`. Raise NoSlotError, ImageNotFoundError."""
+
+    async def wait_ready(self, instance: Instance, deadline_s: float) -> bool:
+        """Return whether the startup probe (a TCP connect) passed before the deadline or an exit."""
+
+    async def stop(self, instance: Instance, grace_s: float) -> None:
+        """Send SIGTERM, SIGKILL when `grace_s` seconds have passed, and return when it is gone."""
+
+    def instances(self, revision: str | None = None) -> list[Instance]:
+        """Return the instances that have not exited, of one revision or of all."""
+
+    def usage(self, instance: Instance) -> float:
+        """Return the instance's CPU use over its last second, as a share of its CPU (0 to 1)."""
+
+    def subscribe(self, listener: Callable[[Instance], Awaitable[None] | None]) -> None:
+        """Call `listener` after every change of an instance's state, exits included."""
