@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
 
 InstanceState = Literal["starting", "ready", "stopping", "exited"]
 
@@ -48,10 +50,10 @@ class Fleet(Protocol):
     """Starts, watches and stops instances; the platform decides how many there are."""
 
     async def start(self, spec: InstanceSpec) -> Instance:
-        """Fork an instance; return it in state `starting`. Raise NoSlotError, ImageNotFoundError."""
+        """Fork an instance in state `starting`; raise NoSlotError or ImageNotFoundError."""
 
     async def wait_ready(self, instance: Instance, deadline_s: float) -> bool:
-        """Return whether the startup probe (a TCP connect) passed before the deadline or an exit."""
+        """Return whether the startup probe (a TCP connect) passed before deadline or exit."""
 
     async def stop(self, instance: Instance, grace_s: float) -> None:
         """Send SIGTERM, SIGKILL when `grace_s` seconds have passed, and return when it is gone."""

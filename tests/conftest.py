@@ -1,0 +1,45 @@
+"""Options and fixtures of the whole suite: one embedded staging for each worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.embedded import REPOSITORY, Embedded
+from tests.support.recorder import Recorder
+
+pytest_plugins = ("tests.steps.staging", "tests.steps.responder", "tests.steps.observer")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add where the results go and how fast the rules' clocks run."""
+    group = parser.getgroup("runbook")
+    group.addoption("--results", type=Path, help="write the verification's results to this file")
+    group.addoption("--time-scale", type=float, default=120.0, help="divide the rules' durations")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record scenarios everywhere, and give each alert's feature a marker of its name."""
+    for feature in sorted((REPOSITORY / "features").glob("*.feature")):
+        config.addinivalue_line("markers", f"{feature.stem}: the alert of that name")
+    config.pluginmanager.register(Recorder(config), "runbook-recorder")
+
+
+@pytest.fixture(scope="session")
+def embedded_staging(request: pytest.FixtureRequest) -> Iterator[Embedded]:
+    """Start an embedded staging of this worker's own; stop it at the end."""
+    found = Embedded(time_scale=request.config.getoption("--time-scale"))
+    found.start()
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
+@pytest.fixture
+def staging(embedded_staging: Embedded) -> Embedded:
+    """Return this worker's embedded staging at its clean baseline."""
+    embedded_staging.reset()
+    return embedded_staging

@@ -1,0 +1,1 @@
+"""Given, when and then, by who acts: staging, the responder, the observer."""

@@ -1,0 +1,1 @@
+"""What several test folders share: a running embedded staging and waiting with a deadline."""
