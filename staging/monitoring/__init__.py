@@ -1,0 +1,1 @@
+"""Prometheus and Alertmanager as production runs them, on a shorter clock."""
