@@ -1,0 +1,1 @@
+"""Reads only: nothing in here changes anything, so anyone may run any of it at any time."""

@@ -1,0 +1,193 @@
+"""Where the runbook looks and acts: one target out of `invoke.yaml`."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from checks.errors import UnreachableError, UsageError
+
+CONFIG = Path(__file__).resolve().parent.parent / "invoke.yaml"
+DEFAULT_TARGET = "local"
+DEFAULT_STAGING_DIR = ".staging"
+
+_DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_URL_FIELDS = ("api", "service_url", "prometheus", "alertmanager", "control")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One place to look at: project, region, service and the addresses that belong to it.
+
+    Attributes:
+        api: Base URL of every Google API, or None for Google's own hosts.
+        control: Control API of embedded staging, or None on any other target.
+        time_scale: How many times faster than real time the target's alert rules run.
+        protected: Whether a change wants to be confirmed by name.
+        environment: What people call the target, such as `embedded staging`.
+    """
+
+    name: str
+    environment: str
+    project: str
+    region: str
+    service: str
+    service_url: str
+    api: str | None = None
+    prometheus: str | None = None
+    alertmanager: str | None = None
+    control: str | None = None
+    time_scale: float = 1.0
+    protected: bool = False
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is the embedded staging on this machine."""
+        return self.control is not None
+
+    def seconds(self, real: float) -> float:
+        """Return `real` seconds of the rules' time in seconds of this target's clock."""
+        return real / self.time_scale
+
+    def window(self, duration: str) -> str:
+        """Return a PromQL duration, such as `5m`, in this target's time, in milliseconds.
+
+        Raises:
+            ValueError: `duration` is not a PromQL duration.
+        """
+        parts = _DURATION.findall(duration)
+        if not parts or "".join(number + unit for number, unit in parts) != duration:
+            raise ValueError(f"{duration!r} is not a PromQL duration such as 5m or 1h30m")
+        real = sum(int(number) * _UNIT_S[unit] for number, unit in parts)
+        return f"{max(1, round(self.seconds(real) * 1000))}ms"
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether `url` stays on this machine (127.0.0.0/8, ::1, localhost)."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def staging_dir() -> Path:
+    """Return the folder of the embedded staging: RUNBOOK_STAGING_DIR, or `.staging` here."""
+    return Path(os.environ.get("RUNBOOK_STAGING_DIR") or DEFAULT_STAGING_DIR)
+
+
+def load_target(name: str | None = None) -> Target:
+    """Return the target called `name`, else the one that RUNBOOK_TARGET names, else `local`.
+
+    Raises:
+        UsageError: No such target, or its entry in invoke.yaml is incomplete or unsafe.
+        UnreachableError: The target is the embedded staging, and that is not running.
+    """
+    name = name or os.environ.get("RUNBOOK_TARGET") or DEFAULT_TARGET
+    targets = _read_targets()
+    if name not in targets:
+        raise UsageError(
+            f"There is no target {name!r} in invoke.yaml.",
+            next_step=f"Set RUNBOOK_TARGET to one of: {', '.join(targets)}.",
+            subject=name,
+        )
+    entry = dict(targets[name])
+    if entry.pop("embedded", False):
+        entry |= _read_endpoints()
+    return _build_target(name, entry)
+
+
+def _read_targets() -> dict[str, dict[str, Any]]:
+    try:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        content = yaml.load(CONFIG.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(
+            f"invoke.yaml cannot be read: {type(error).__name__}.",
+            next_step=f"Mend {CONFIG}.",
+        ) from error
+    targets = content.get("targets") if isinstance(content, dict) else None
+    if not isinstance(targets, dict) or not all(isinstance(v, dict) for v in targets.values()):
+        raise UsageError(
+            "invoke.yaml has no mapping `targets` of names to settings.",
+            next_step=f"Mend {CONFIG}.",
+        )
+    return targets
+
+
+def _read_endpoints() -> dict[str, Any]:
+    path = staging_dir() / "endpoints.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        running = _is_running(int(content["pid"]))
+        entry = {key: content[key] for key in ("project", "region", "service", "time_scale")}
+        entry |= {key: content[key] for key in _URL_FIELDS}
+    except FileNotFoundError:
+        running = False
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnreachableError(
+            f"{path} is damaged, so nobody knows where the embedded staging listens.",
+            next_step="invoke staging.down, then invoke staging.up",
+            subject=str(path),
+        ) from error
+    if not running:
+        raise UnreachableError(
+            "The embedded staging is not running.",
+            next_step="invoke staging.up",
+            subject=str(path),
+        )
+    return entry
+
+
+def _is_running(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _build_target(name: str, entry: dict[str, Any]) -> Target:
+    try:
+        target = Target(name=name, **entry)
+        time_scale = float(target.time_scale)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"Target {name!r} in invoke.yaml is incomplete or has a setting nobody knows.",
+            next_step=f"Mend its entry in {CONFIG}.",
+            subject=name,
+        ) from error
+    if time_scale <= 0:
+        raise UsageError(
+            f"Target {name!r} has a time scale of {time_scale:g}; it must be above 0.",
+            next_step=f"Mend its entry in {CONFIG}.",
+            subject=name,
+        )
+    for field in _URL_FIELDS:
+        _check_url(target, field)
+    return target
+
+
+def _check_url(target: Target, field: str) -> None:
+    url = getattr(target, field)
+    if url is None:
+        return
+    if not isinstance(url, str) or not (url.startswith("https://") or is_loopback(url)):
+        raise UsageError(
+            f"Target {target.name!r}: {field} must be https, or http on this machine only.",
+            next_step=f"Mend its entry in {CONFIG}.",
+            subject=str(url),
+        )

@@ -1,0 +1,144 @@
+"""Shows reports and failures: to a tired person, or as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import unicodedata
+from typing import IO, TYPE_CHECKING, Any
+
+from runbook.report import Report, Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from checks.errors import RunbookError
+    from checks.target import Target
+
+MAX_TEXT = 400
+WIDTH_WITHOUT_TERMINAL = 120
+_STYLES = {"good": "bold green", "bad": "bold red", "warn": "bold yellow", "info": "bold"}
+# Cc controls, Cf bidi and zero-width, Cs lone surrogates, Co/Cn what no font has, Zl/Zp line ends.
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def clean_text(text: str, limit: int = MAX_TEXT) -> str:
+    r"""Return `text` safe for a terminal: at most `limit` characters, nothing that acts.
+
+    Control, bidi and zero-width characters appear as escapes such as `\x1b` or `\u202e`.
+    """
+    shown = text[: limit + 1]
+    if len(shown) > limit:
+        shown = shown[: max(0, limit - 1)]
+        rest = f"… ({len(text) - len(shown):,} more characters)"
+    else:
+        rest = ""
+    return "".join(_escape(char) for char in shown) + rest
+
+
+def _escape(char: str) -> str:
+    if char.isascii():
+        return char if char.isprintable() else f"\\x{ord(char):02x}"
+    if unicodedata.category(char) not in _UNSAFE_CATEGORIES:
+        return char
+    code = ord(char)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - end of the BMP
+
+
+def show_target(target: Target, *, as_json: bool = False) -> None:
+    """Print where the command acts: its first line, on standard error under `--json`."""
+    line = (
+        f"{target.name} ({target.environment}) · "
+        f"{target.project} / {target.region} / {target.service}"
+    )
+    print(clean_text(line), file=sys.stderr if as_json else sys.stdout, flush=True)
+
+
+def show_progress(message: str) -> None:
+    """Print a line on what is being waited for, on standard error."""
+    print(clean_text(message), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def show_report(report: Report, *, step: str, target: str | None, as_json: bool) -> None:
+    """Print the report: finding, evidence, next command; or one JSON object."""
+    if as_json:
+        _print_json(report_as_data(report, step=step, target=target))
+        return
+    from rich.text import Text
+
+    console = make_console(sys.stdout)
+    console.print()
+    console.print(Text(clean_text(report.finding, 2000), style=_STYLES[report.level]))
+    for item in report.evidence:
+        console.print()
+        console.print(_as_rich_table(item) if isinstance(item, Table) else Text(clean_text(item)))
+    if report.next_steps:
+        console.print()
+        first, *others = (clean_text(text, 1000) for text in report.next_steps)
+        console.print(Text.assemble(("Next: ", "bold"), (first, "bold cyan")), soft_wrap=True)
+        for other in others:
+            console.print(Text(f"   or {other}"), soft_wrap=True)
+
+
+def report_as_data(report: Report, *, step: str, target: str | None) -> dict[str, Any]:
+    """Return what `--json` prints: step, target, finding, level, the report's data, next."""
+    head = {"step": step, "target": target, "finding": report.finding, "level": report.level}
+    return head | report.data | {"next": list(report.next_steps), "exit_code": report.exit_code}
+
+
+def show_error(error: RunbookError, *, step: str, code: int, as_json: bool) -> None:
+    """Print the failure in one sentence and the next step; as an object under `--json`."""
+    if as_json:
+        told = {
+            "kind": type(error).__name__,
+            "message": str(error),
+            "next": error.next_step,
+            "subject": error.subject,
+        }
+        _print_json({"step": step, "error": told, "exit_code": code})
+        return
+    sys.stdout.flush()
+    red, reset = ("\x1b[1;31m", "\x1b[0m") if _may_colour(sys.stderr) else ("", "")
+    print(f"{red}{clean_text(str(error), 1000)}{reset}", file=sys.stderr)  # noqa: T201
+    print(f"Next: {clean_text(error.next_step, 1000)}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def make_console(stream: IO[str]) -> Console:
+    """Return a rich console for `stream`: no colour without a terminal or with NO_COLOR set."""
+    from rich.console import Console
+
+    width = None
+    if not stream.isatty() and not os.environ.get("COLUMNS"):
+        width = WIDTH_WITHOUT_TERMINAL
+    return Console(
+        file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False
+    )
+
+
+def _as_rich_table(table: Table) -> Any:  # noqa: ANN401 - rich is imported only when used
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = RichTable(
+        title=Text(clean_text(table.title), style="bold") if table.title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for column in table.columns:
+        justify: Any = "right" if column in table.right else "left"
+        shown.add_column(Text(column), justify=justify, overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(Text(clean_text(cell)) for cell in row))
+    return shown
+
+
+def _may_colour(stream: IO[str]) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    # ASCII only: text from logs can then neither steer a terminal nor fail to encode.
+    print(json.dumps(content, default=str), flush=True)  # noqa: T201
