@@ -1,0 +1,1 @@
+"""Changes to a running system, each in five parts: plan, record, apply, verify, undo."""
