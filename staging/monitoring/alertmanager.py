@@ -1,0 +1,58 @@
+"""A real Alertmanager that routes by severity."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from staging.local_http import LocalHttpError, fetch_json
+from staging.monitoring.config import render_alertmanager
+from staging.processes import ForeignProcess
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Alertmanager:
+    """The process and its configuration."""
+
+    def __init__(self, directory: Path, *, url: str) -> None:
+        """Keep everything in `directory`; serve at `url`."""
+        self._data = directory / "alertmanager"
+        self._config = directory / "alertmanager.yml"
+        self._url = url
+        self.process = ForeignProcess(
+            "alertmanager",
+            [
+                "prometheus-alertmanager",
+                f"--config.file={self._config}",
+                f"--storage.path={self._data}",
+                f"--web.listen-address={urlsplit(url).netloc}",
+                f"--web.external-url={url}",
+                "--cluster.listen-address=",
+                "--log.level=warn",
+            ],
+            directory / "alertmanager.log",
+        )
+
+    async def start(self) -> None:
+        """Start on an empty store; do not wait for an answer. Raise ProcessFailedError."""
+        shutil.rmtree(self._data, ignore_errors=True)
+        self._config.write_text(render_alertmanager(), encoding="utf-8")
+        await self.process.start({"GOGC": "50"})
+
+    async def wait_answering(self, deadline_s: float = 10.0) -> None:
+        """Return when the HTTP API answers. Raise ProcessFailedError at the deadline."""
+        await self.process.wait_until(self._answers, deadline_s)
+
+    async def stop(self) -> None:
+        """Stop the process."""
+        await self.process.stop()
+
+    async def _answers(self) -> bool:
+        try:
+            await fetch_json(f"{self._url}/api/v2/status")
+        except LocalHttpError:
+            return False
+        return True

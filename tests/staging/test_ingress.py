@@ -1,0 +1,207 @@
+"""The ingress, a real haproxy, before real servers: who gets which request, what is logged."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from staging.addresses import INSTANCE_PORT, Addresses, claim_addresses
+from staging.ingress.balancer import Ingress
+from staging.ingress.config import POOLS
+from staging.ingress.pools import NoPoolError, Pools, split_entries
+from staging.model import Instance, InstanceSpec
+
+OLD, NEW = "convergence-00001-aaa", "convergence-00002-bbb"
+
+
+class Plant:
+    """An ingress, the access log it writes, and the servers a test puts behind it."""
+
+    def __init__(self, ingress: Ingress, addresses: Addresses, log: socket.socket) -> None:
+        """Hold what a test needs at hand."""
+        self.ingress = ingress
+        self.addresses = addresses
+        self.log = log
+        self.servers: list[asyncio.Server] = []
+
+    async def serve(self, slot: int, revision: str, state: str = "ready") -> Instance:
+        """Start a server that answers with its slot, and tell the ingress of it."""
+        address = self.addresses.instances[slot]
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while await reader.readuntil(b"\r\n\r\n"):
+                    body = str(slot).encode()
+                    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                    writer.write(head + body)
+            writer.close()
+
+        self.servers.append(await asyncio.start_server(answer, address, INSTANCE_PORT))
+        spec = InstanceSpec(revision=revision, service="convergence", image="image")
+        instance = Instance(f"i{slot}", spec, slot, address, pid=0, state="ready")
+        await self.ingress.follow_instance(instance)
+        return instance
+
+    async def get(self, path: str = "/") -> tuple[int, str]:
+        """Return status and body of one request through the ingress."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.addresses.ports["service"])
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode("latin-1")
+        )
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body.decode(errors="replace")
+
+    async def tally(self, requests: int) -> Counter[tuple[int, str]]:
+        """Return how often each answer came."""
+        return Counter([await self.get() for _ in range(requests)])
+
+
+@contextlib.asynccontextmanager
+async def running_plant() -> AsyncIterator[Plant]:
+    addresses = claim_addresses()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log,
+    ):
+        directory = Path(folder)
+        log.bind(str(directory / "access.sock"))
+        log.settimeout(2)
+        ingress = Ingress(
+            directory, directory, port=addresses.ports["service"], addresses=addresses.instances
+        )
+        plant = Plant(ingress, addresses, log)
+        await ingress.start(directory / "access.sock")
+        try:
+            yield plant
+        finally:
+            await ingress.stop()
+            for server in plant.servers:
+                server.close()
+            addresses.release()
+
+
+def run(scenario: Callable[[Plant], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with running_plant() as plant:
+            await asyncio.wait_for(scenario(plant), 30)
+
+    asyncio.run(main())
+
+
+def test_without_a_server_the_ingress_answers_503_itself() -> None:
+    async def scenario(plant: Plant) -> None:
+        assert (await plant.get())[0] == 503
+        plant.ingress.set_split({OLD: 100})
+        await plant.ingress.settle()
+        assert (await plant.get())[0] == 503
+
+    run(scenario)
+
+
+def test_an_instance_serves_from_ready_until_it_stops() -> None:
+    async def scenario(plant: Plant) -> None:
+        plant.ingress.set_split({OLD: 100})
+        first = await plant.serve(0, OLD)
+        assert await plant.tally(20) == {(200, "0"): 20}
+        await plant.serve(7, OLD)
+        assert set(await plant.tally(40)) == {(200, "0"), (200, "7")}
+        first.state = "stopping"
+        await plant.ingress.follow_instance(first)
+        assert await plant.tally(20) == {(200, "7"): 20}
+
+    run(scenario)
+
+
+def test_the_split_is_kept_whatever_the_number_of_instances() -> None:
+    async def scenario(plant: Plant) -> None:
+        await plant.serve(0, OLD)
+        for slot in (1, 2, 3):
+            await plant.serve(slot, NEW)
+        plant.ingress.set_split({OLD: 90, NEW: 10})
+        await plant.ingress.settle()
+        tally = await plant.tally(1500)
+        # 150 expected of 1500; five standard deviations of a binomial are 58.
+        assert 92 <= 1500 - tally[(200, "0")] <= 208
+        plant.ingress.set_split({NEW: 100})
+        await plant.ingress.settle()
+        assert (200, "0") not in await plant.tally(100)
+
+    run(scenario)
+
+
+def test_a_dead_server_costs_no_error_once_the_checks_have_seen_it() -> None:
+    async def scenario(plant: Plant) -> None:
+        plant.ingress.set_split({OLD: 100})
+        await plant.serve(0, OLD)
+        await plant.serve(1, OLD)
+        plant.servers[0].close()
+        # `retries 1` and `redispatch` cover the time until then.
+        assert await plant.tally(50) == {(200, "1"): 50}
+
+    run(scenario)
+
+
+def test_a_server_that_says_nothing_becomes_a_504() -> None:
+    async def scenario(plant: Plant) -> None:
+        plant.ingress.set_split({OLD: 100})
+        instance = await plant.serve(0, OLD)
+        plant.servers[0].close()
+
+        async def keep_quiet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(8)
+            writer.close()
+
+        await asyncio.sleep(0.1)
+        plant.servers.append(
+            await asyncio.start_server(keep_quiet, instance.address, INSTANCE_PORT)
+        )
+        started = time.monotonic()
+        assert (await plant.get())[0] == 504
+        assert 4.5 < time.monotonic() - started < 6
+
+    run(scenario)
+
+
+def test_each_request_is_logged_as_json_with_its_revision() -> None:
+    async def scenario(plant: Plant) -> None:
+        plant.ingress.set_split({OLD: 100})
+        await plant.serve(4, OLD)
+        await plant.get('/a/b?x="]\\\x7f\xff')
+        entry = json.loads(plant.log.recv(65536))
+        assert entry["revision"] == OLD
+        assert entry["server"] == "s5"
+        assert (entry["method"], entry["status"], entry["protocol"]) == ("GET", 200, "HTTP/1.1")
+        assert entry["path"].startswith('/a/b?x="]\\')
+        assert entry["source"] == "127.0.0.1"
+        assert abs(entry["time_s"] - time.time()) < 5
+        assert entry["latency_ms"] >= 0
+
+    run(scenario)
+
+
+def test_pools_are_lent_anew_only_when_nobody_needs_them() -> None:
+    pools = Pools(2)
+    first = pools.lend({"a"})
+    assert pools.lend({"a", "b"})["a"] == first["a"]
+    assert set(pools.lend({"a", "c"})) == {"a", "c"}
+    assert pools.lend({"a"})["a"] == first["a"]
+    with pytest.raises(NoPoolError):
+        pools.lend({"a", "b", "c"})
+    assert POOLS >= 4
+
+
+@pytest.mark.parametrize("split", [{"a": 50}, {"a": 101}, {"a": 150, "b": -50}])
+def test_a_split_that_does_not_add_up_is_refused(split: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="adds up"):
+        split_entries(split, {"a": "p", "b": "q"})
