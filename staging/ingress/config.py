@@ -17,8 +17,7 @@ RESPONSE_TIMEOUT_MS = 5_000
 
 # One JSON object a request. The string converter escapes what a client may have put in.
 _LOG_FIELDS = (
-    ("time_s", "%Ts"),
-    ("time_ms", "%ms"),
+    ("time", "%Ts.%ms"),
     ("revision", "%[var(txn.revision),json(utf8s)]"),
     ("server", "%s"),
     ("method", "%[capture.req.method,json(utf8s)]"),
@@ -34,9 +33,7 @@ _LOG_FIELDS = (
     ("protocol", "%HV"),
     ("termination", "%ts"),
 )
-_NUMBERS = frozenset(
-    {"time_s", "time_ms", "status", "latency_ms", "request_bytes", "response_bytes"}
-)
+_NUMBERS = frozenset({"time", "status", "latency_ms", "request_bytes", "response_bytes"})
 
 _TEMPLATE = """\
 global

@@ -33,7 +33,7 @@ class Plant:
         self.log = log
         self.servers: list[asyncio.Server] = []
 
-    async def serve(self, slot: int, revision: str, state: str = "ready") -> Instance:
+    async def serve(self, slot: int, revision: str) -> Instance:
         """Start a server that answers with its slot, and tell the ingress of it."""
         address = self.addresses.instances[slot]
 
@@ -177,14 +177,14 @@ def test_each_request_is_logged_as_json_with_its_revision() -> None:
     async def scenario(plant: Plant) -> None:
         plant.ingress.set_split({OLD: 100})
         await plant.serve(4, OLD)
-        await plant.get('/a/b?x="]\\\x7f\xff')
+        await plant.get('/a/b?x="]\\%ff')
         entry = json.loads(plant.log.recv(65536))
         assert entry["revision"] == OLD
         assert entry["server"] == "s5"
         assert (entry["method"], entry["status"], entry["protocol"]) == ("GET", 200, "HTTP/1.1")
-        assert entry["path"].startswith('/a/b?x="]\\')
+        assert entry["path"] == '/a/b?x="]\\%ff'
         assert entry["source"] == "127.0.0.1"
-        assert abs(entry["time_s"] - time.time()) < 5
+        assert abs(entry["time"] - time.time()) < 5
         assert entry["latency_ms"] >= 0
 
     run(scenario)
