@@ -1,0 +1,1 @@
+"""What the pages are made of: commands from steps, thresholds from rules, proof from results."""

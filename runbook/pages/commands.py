@@ -1,0 +1,105 @@
+"""Code blocks rendered from steps: no page holds a command that is not one."""
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from checks.target import Target, load_target
+from runbook.catalogue import steps
+from runbook.pages.proof import judge_by_hand
+from runbook.pages.results import Verification
+from runbook.pages.text import PageError, escape, fence
+
+if TYPE_CHECKING:
+    from runbook.step import RunbookTask
+
+# Pages show the lines for the place where they matter most.
+PAGE_TARGET = "production"
+_WIDE = 60
+_BY_HAND_WORDS = {
+    "equal": "Run with the real client against staging: its effect equals the command's.",
+    "different": "Its effect DIFFERS from the command's",
+    "unverified": "Not verified",
+}
+
+
+def find_step(name: str) -> "RunbookTask":
+    """Return the step of that name; a namespace's default answers to the namespace's name too.
+
+    Raises:
+        PageError: there is none; the message lists those that are.
+
+    """
+    known = steps()
+    known |= {step.command_name: step for step in known.values() if step.command_name}
+    if name not in known:
+        raise PageError(f"no step is named {name!r}; there are {', '.join(sorted(known))}")
+    return known[name]
+
+
+def page_target() -> Target:
+    """Return the target whose project, region and addresses stand in the vendor lines."""
+    return load_target(PAGE_TARGET)
+
+
+def command_line(name: str, **arguments: Any) -> str:  # noqa: ANN401
+    """Return what to type for a step: `invoke mitigate.rollback`.
+
+    Raises:
+        PageError: no such step, or it has no such option.
+
+    """
+    step = find_step(name)
+    known = {str(argument.name) for argument in step.get_arguments()}
+    unknown = [one for one in arguments if one.replace("_", "-") not in known and one not in known]
+    if unknown:
+        raise PageError(f"{name} has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    return step.command_line(**arguments)
+
+
+def vendor_lines(name: str, **arguments: Any) -> list[str]:  # noqa: ANN401
+    """Return the vendor's own lines, shell-quoted, long ones over several rows."""
+    step = find_step(name)
+    filled = {**step.example, **arguments}
+    return [wrap_line(argv) for argv in step.by_hand_argv(page_target(), **filled)]
+
+
+def wrap_line(argv: list[str]) -> str:
+    """Return an argument list as shell input, a long one with a row per option."""
+    line = shlex.join(argv)
+    if len(line) <= _WIDE:
+        return line
+    rows = [[]]  # type: list[list[str]]
+    for token in argv:
+        if token.startswith("-") and rows[-1]:
+            rows.append([])
+        rows[-1].append(token)
+    return " \\\n  ".join(shlex.join(row) for row in rows)
+
+
+def render_first_command(run: Verification | None, name: str) -> str:
+    """Return what to type first: the target, which every later command follows, then the step."""
+    return render_command(run, name, before=f"export RUNBOOK_TARGET={PAGE_TARGET}\n")
+
+
+def render_command(
+    run: Verification | None,
+    name: str,
+    *,
+    before: str = "",
+    **arguments: Any,  # noqa: ANN401
+) -> str:
+    """Return a step as tabs: the command, and by hand with what is known of its equality."""
+    typed = fence(before + command_line(name, **arguments))
+    lines = vendor_lines(name, **arguments)
+    tabs = f"/// tab | Command\n    new: true\n\n{typed}\n\n///\n\n"
+    if not lines:
+        return f"\n{typed}\n"
+    note = render_by_hand_note(run, name)
+    return f"\n{tabs}/// tab | By hand\n\n{fence(chr(10).join(lines))}\n\n{note}\n\n///\n"
+
+
+def render_by_hand_note(run: Verification | None, name: str) -> str:
+    """Return the line under a vendor line: equal, different or not verified, and why."""
+    outcome, why = judge_by_hand(run, name, len(find_step(name).by_hand))
+    reason = f": {escape(why)}." if why else ("" if outcome == "equal" else ".")
+    return f'<p class="by-hand" data-by-hand="{outcome}">{_BY_HAND_WORDS[outcome]}{reason}</p>'
