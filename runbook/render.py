@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from checks.target import Target
 
 MAX_TEXT = 400
-WIDTH_WITHOUT_TERMINAL = 120
+WIDTH_WITHOUT_TERMINAL = 1000  # a file or a pipe has no edge, so nothing is folded
 _STYLES = {"good": "bold green", "bad": "bold red", "warn": "bold yellow", "info": "bold"}
 # Cc controls, Cf bidi and zero-width, Cs lone surrogates, Co/Cn what no font has, Zl/Zp line ends.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -60,10 +60,12 @@ def show_progress(message: str) -> None:
     print(clean_text(message), file=sys.stderr, flush=True)  # noqa: T201
 
 
-def show_report(report: Report, *, step: str, target: str | None, as_json: bool) -> None:
+def show_report(
+    report: Report, *, step: str, target: str | None, as_json: bool, is_change: bool = False
+) -> None:
     """Print the report: finding, evidence, next command; or one JSON object."""
     if as_json:
-        _print_json(report_as_data(report, step=step, target=target))
+        _print_json(report_as_data(report, step=step, target=target, is_change=is_change))
         return
     from rich.text import Text
 
@@ -81,10 +83,13 @@ def show_report(report: Report, *, step: str, target: str | None, as_json: bool)
             console.print(Text(f"   or {other}"), soft_wrap=True)
 
 
-def report_as_data(report: Report, *, step: str, target: str | None) -> dict[str, Any]:
-    """Return what `--json` prints: step, target, finding, level, the report's data, next."""
+def report_as_data(
+    report: Report, *, step: str, target: str | None, is_change: bool = False
+) -> dict[str, Any]:
+    """Return what `--json` prints: a read's data stand under `data`, a change's at the top."""
     head = {"step": step, "target": target, "finding": report.finding, "level": report.level}
-    return head | report.data | {"next": list(report.next_steps), "exit_code": report.exit_code}
+    tail = {"next": list(report.next_steps), "exit_code": report.exit_code}
+    return head | (report.data if is_change else {"data": report.data}) | tail
 
 
 def show_error(error: RunbookError, *, step: str, code: int, as_json: bool) -> None:

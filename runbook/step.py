@@ -75,7 +75,7 @@ class RunbookTask(Task["Callable[..., Any]"]):
         self.needs_target: bool = metadata.get("needs_target", True)
         self.qualified_name = self.name.replace("_", "-")
         self.command_name = ""
-        self._parameters = self.argspec(body).parameters
+        self._parameters = dict(self.argspec(body).parameters)
         missing = [n for n in _CHANGE_OPTIONS if self.changes and n not in self._parameters]
         if missing:
             raise TypeError(f"{self.name} changes {self.changes} but takes no {missing}")
@@ -134,8 +134,13 @@ class RunbookTask(Task["Callable[..., Any]"]):
             render.show_target(target, as_json=as_json)
         result = super().__call__(*args, **kwargs)
         if isinstance(result, Report):
-            name = target.name if target else None
-            render.show_report(result, step=self.qualified_name, target=name, as_json=as_json)
+            render.show_report(
+                result,
+                step=self.qualified_name,
+                target=target.name if target else None,
+                as_json=as_json,
+                is_change=bool(self.changes),
+            )
             sys.stdout.flush()
             if result.exit_code:
                 raise Exit(code=result.exit_code)
