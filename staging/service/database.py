@@ -1,0 +1,123 @@
+"""The service's BigQuery client: the REST methods that it needs, over one keep-alive pool."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from staging.service.errors import DatabaseUnreachableError
+from staging.service.http_client import HttpClient, HttpResponse, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from staging.service.metrics import Metrics
+
+RUNS_TABLE = "x_meta_pipeline_runs"
+RUN_COLUMNS = (
+    "pipeline_logging_id",
+    "pipeline_id",
+    "tenant_id",
+    "status",
+    "started_at",
+    "completed_at",
+    "error_message",
+    "retry_attempt",
+)
+Row = dict[str, str | None]
+_DEADLINE_S = 2.0
+_CHECK_HOLDS_S = 0.3
+
+
+class Database:
+    """Calls of BigQuery's REST API v2 for one project; each has a deadline of 2 s."""
+
+    def __init__(self, endpoint: str, project: str, metrics: Metrics) -> None:
+        """Take the API's base address, `http://host:port`; raise ValueError when it is none."""
+        parts = urlsplit(endpoint)
+        if parts.scheme != "http" or not parts.hostname or not parts.port:
+            raise ValueError(f"BIGQUERY_ENDPOINT is no http://host:port address: {endpoint!r}")
+        self._client = HttpClient(parts.hostname, parts.port)
+        self._prefix = f"/bigquery/v2/projects/{project}/datasets"
+        self._metrics = metrics
+        self._lock = asyncio.Lock()
+        self._checked_at = float("-inf")
+        self._failure: DatabaseUnreachableError | None = None
+
+    async def ensure_reachable(self) -> None:
+        """Return when BigQuery answered within the last 0.3 s; raise DatabaseUnreachableError.
+
+        Concurrent callers share one `datasets.list`, so an outage costs one call at a time.
+        """
+        async with self._lock:
+            if time.monotonic() - self._checked_at >= _CHECK_HOLDS_S:
+                self._failure = await self._try_list()
+                self._checked_at = time.monotonic()
+        if self._failure is not None:
+            raise DatabaseUnreachableError(str(self._failure))
+
+    async def insert_rows(self, dataset: str, table: str, rows: Sequence[Row]) -> None:
+        """Write rows with `tabledata.insertAll`; raise DatabaseUnreachableError."""
+        body = {"kind": "bigquery#tableDataInsertAllRequest", "rows": [{"json": r} for r in rows]}
+        answer = await self._call("POST", f"/{dataset}/tables/{table}/insertAll", body)
+        refused = json.loads(answer.body).get("insertErrors")
+        if refused:
+            raise DatabaseUnreachableError(str(refused[0]))
+
+    async def list_rows(
+        self, dataset: str, table: str, columns: Sequence[str], limit: int
+    ) -> list[Row]:
+        """Return at most `limit` rows by `tabledata.list`; raise DatabaseUnreachableError."""
+        answer = await self._call("GET", f"/{dataset}/tables/{table}/data?maxResults={limit}")
+        rows = json.loads(answer.body).get("rows", [])
+        return [dict(zip(columns, (c["v"] for c in row["f"]), strict=True)) for row in rows]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    async def _try_list(self) -> DatabaseUnreachableError | None:
+        try:
+            await self._call("GET", "?maxResults=1")
+        except DatabaseUnreachableError as error:
+            return error
+        return None
+
+    async def _call(
+        self, method: str, path: str, body: Mapping[str, object] | None = None
+    ) -> HttpResponse:
+        self._metrics.queries.inc()
+        started = time.monotonic()
+        try:
+            return await self._exchange(method, path, body)
+        except DatabaseUnreachableError:
+            self._metrics.query_errors.inc()
+            raise
+        finally:
+            self._metrics.query_duration.observe(time.monotonic() - started)
+
+    async def _exchange(
+        self, method: str, path: str, body: Mapping[str, object] | None
+    ) -> HttpResponse:
+        data = b"" if body is None else json.dumps(body).encode()
+        headers = {"content-type": "application/json"} if data else {}
+        try:
+            async with asyncio.timeout(_DEADLINE_S):
+                answer = await self._client.request(method, self._prefix + path, headers, data)
+        except TimeoutError:
+            raise DatabaseUnreachableError(f"no answer within {_DEADLINE_S:g} s") from None
+        except (OSError, ProtocolError) as error:
+            raise DatabaseUnreachableError(str(error)) from None
+        if answer.status >= 400:  # noqa: PLR2004 - HTTP's first error status
+            raise DatabaseUnreachableError(_read_reason(answer))
+        return answer
+
+
+def _read_reason(answer: HttpResponse) -> str:
+    try:
+        return f"{answer.status} {json.loads(answer.body)['error']['message']}"
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.status} without a reason"

@@ -1,0 +1,179 @@
+"""One API request from its first byte to its metrics and log line."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse, Response
+
+from staging.service.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    ServiceError,
+    UpstreamResetError,
+)
+from staging.service.logs import write_log, write_traceback
+from staging.service.tenants import UNKNOWN_TENANT, read_claimed_tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from staging.service.builds import Build, Journal
+    from staging.service.capacity import Capacity
+    from staging.service.database import Database
+    from staging.service.metadata import MetadataLog
+    from staging.service.metrics import Metrics
+    from staging.service.settings import Settings
+    from staging.service.tenants import KeyRing
+
+# A request over this many rows costs this many CPU-seconds on average, evenly spread by +/- 50 %.
+USUAL_ROWS = 1000
+USUAL_COST_S = 0.020
+MAX_ROWS = 1_000_000
+_SPREAD = (0.5, 1.5)
+# The share of requests that a tenant's own source breaks off on a normal day.
+UPSTREAM_RESET_SHARE = 0.005
+_random = random.Random()  # noqa: S311 - chance of the simulated load, no secret
+
+
+@dataclass
+class Runtime:
+    """What an instance's handlers share."""
+
+    settings: Settings
+    build: Build
+    metrics: Metrics
+    capacity: Capacity
+    database: Database
+    metadata: MetadataLog
+    keys: KeyRing
+    journal: Journal
+    started_at: float = field(default_factory=time.time)
+    shutting_down: bool = False
+
+
+@dataclass
+class Exchange:
+    """A request on its way, with what is known of it so far."""
+
+    request: Request
+    path: str
+    request_id: str
+    source_ip: str
+    started: float
+    tenant_id: str = UNKNOWN_TENANT
+    pipeline_id: str | None = None
+
+    async def read_rows(self) -> int:
+        """Return how many rows the request is over: query or JSON field `rows`, 1000 if absent.
+
+        Raises InvalidRequestError when it is no number from 1 to 1,000,000 or the body is no JSON.
+        """
+        value: object = self.request.query_params.get("rows", USUAL_ROWS)
+        body = await self.request.body() if self.request.method == "POST" else b""
+        try:
+            if body:
+                value = json.loads(body).get("rows", value)
+            rows = int(str(value))
+        except (ValueError, AttributeError):
+            raise InvalidRequestError("the body is no JSON object with a number of rows") from None
+        if not 1 <= rows <= MAX_ROWS:
+            raise InvalidRequestError(f"rows must be from 1 to {MAX_ROWS}")
+        return rows
+
+
+def make_endpoint(
+    runtime: Runtime,
+    path: str,
+    handler: Callable[[Runtime, Exchange], Awaitable[dict[str, object]]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """Return the endpoint of a route template: key, capacity, handler, metrics and log line."""
+
+    async def endpoint(request: Request) -> Response:
+        exchange = _begin(request, path)
+        try:
+            with runtime.capacity.hold_request():
+                await _admit(runtime, exchange)
+                response: Response = JSONResponse(await handler(runtime, exchange))
+        except ServiceError as error:
+            response = _answer_error(runtime, exchange, error)
+        except Exception as error:  # noqa: BLE001 - as any framework, a bug costs its request alone
+            response = _answer_unhandled(exchange, error)
+        _finish(runtime, exchange, response)
+        return response
+
+    return endpoint
+
+
+def _begin(request: Request, path: str) -> Exchange:
+    client = request.client.host if request.client else "unknown"
+    # The ingress appends the address that it saw; what stands before it the client may have forged.
+    forwarded = request.headers.get("x-forwarded-for", client).rpartition(",")[2].strip()
+    request_id = request.headers.get("x-request-id", "")[:64] or os.urandom(8).hex()
+    return Exchange(request, path, request_id, forwarded or client, time.monotonic())
+
+
+async def _admit(runtime: Runtime, exchange: Exchange) -> None:
+    key = exchange.request.headers.get("x-api-key", "")
+    tenant_id = runtime.keys.find_tenant(key)
+    if tenant_id is None:
+        raise AuthenticationError("the API key is missing or unknown", read_claimed_tenant(key))
+    exchange.tenant_id = tenant_id
+    rows = await exchange.read_rows()
+    cost_s = USUAL_COST_S * rows / USUAL_ROWS * _random.uniform(*_SPREAD)
+    await runtime.capacity.work(cost_s)
+    if _random.random() < UPSTREAM_RESET_SHARE:
+        raise UpstreamResetError("the tenant's source closed the connection")
+
+
+def _answer_error(runtime: Runtime, exchange: Exchange, error: ServiceError) -> Response:
+    if isinstance(error, AuthenticationError):
+        exchange.tenant_id = error.tenant_id
+        runtime.metrics.auth_failures.labels(error.tenant_id).inc()
+    return _answer(exchange, error.status_code, error.error_type, str(error), error.log_message)
+
+
+def _answer_unhandled(exchange: Exchange, error: Exception) -> Response:
+    write_traceback(error)
+    message = "the service failed to handle the request"
+    return _answer(exchange, 500, type(error).__name__, message, "unhandled exception")
+
+
+def _answer(
+    exchange: Exchange, status: int, error_type: str, detail: str, log_message: str
+) -> Response:
+    message = log_message if status == 401 else f"{log_message}: {error_type}"  # noqa: PLR2004 - HTTP
+    write_log(
+        "ERROR" if status >= 500 else "WARNING",  # noqa: PLR2004 - HTTP's first server error
+        message,
+        tenant_id=exchange.tenant_id,
+        pipeline_id=exchange.pipeline_id,
+        request_id=exchange.request_id,
+        path=exchange.path,
+        status_code=status,
+        duration_ms=_measure_ms(exchange),
+        source_ip=exchange.source_ip,
+        error_type=error_type,
+    )
+    return JSONResponse({"error_type": error_type, "detail": detail}, status)
+
+
+def _finish(runtime: Runtime, exchange: Exchange, response: Response) -> None:
+    response.headers["x-request-id"] = exchange.request_id
+    duration_ms = _measure_ms(exchange)
+    runtime.metrics.requests.labels(
+        exchange.tenant_id, exchange.request.method, exchange.path, str(response.status_code)
+    ).inc()
+    runtime.metrics.request_duration.observe(duration_ms / 1000)
+    runtime.journal.note(duration_ms)
+
+
+def _measure_ms(exchange: Exchange) -> float:
+    return round((time.monotonic() - exchange.started) * 1000, 1)

@@ -1,0 +1,253 @@
+"""The fleet: one real process per instance, each at a loopback address of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import os
+import secrets
+import signal
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from staging.model import Instance, InstanceSpec, InstanceState, NoSlotError
+from staging.service.builds import find_build
+from staging.service.instance import Order
+from staging.service.settings import PORT
+from staging.service.usage import UsageBoard
+from staging.service.zygote_link import ZygoteLink
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    Listener = Callable[[Instance], Awaitable[None] | None]
+
+_FORK_DEADLINE_S = 5.0
+_KILL_DEADLINE_S = 5.0
+_PROBE_EVERY_S = 0.01
+_PROBE_DEADLINE_S = 0.5
+_LOST = -int(signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class FleetSettings:
+    """Where instances live and what each of their environments holds besides the revision's own."""
+
+    network: int
+    log_socket: Path
+    project: str
+    region: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    slots: int = 40
+
+
+class ProcessFleet:
+    """Forks, watches and stops instances; `staging.model.Fleet` describes the shared part.
+
+    An instance in slot N listens on 127.NETWORK.1.N:8000. Slots are taken in turn, least recently
+    used first, so that a replacement shows as new series, as a new container does.
+    """
+
+    def __init__(self, settings: FleetSettings) -> None:
+        """Describe the fleet; `open` starts its zygote."""
+        self._settings = settings
+        self._board = UsageBoard.create(settings.slots)
+        self._free = deque(range(1, settings.slots + 1))
+        self._instances: dict[int, Instance] = {}
+        self._gone: dict[int, asyncio.Event] = {}
+        self._forking: dict[int, tuple[Instance, asyncio.Event]] = {}
+        self._listeners: list[Listener] = []
+        self._notices: set[asyncio.Future[None]] = set()
+        self._zygote = ZygoteLink(self._note_fork, self._note_exit, self._note_loss)
+
+    async def open(self) -> None:
+        """Start the zygote; the calling thread must last, as its end would kill the zygote."""
+        await self._zygote.open(self._board, self._settings.slots)
+
+    async def close(self) -> None:
+        """Kill every instance and the zygote, and return when they are gone."""
+        await self.kill_all()
+        await self._zygote.close()
+        await asyncio.gather(*self._notices, return_exceptions=True)
+        self._board.close()
+
+    @property
+    def zygote_pid(self) -> int | None:
+        """The zygote's process id, or None while it does not run."""
+        return self._zygote.pid
+
+    async def start(self, spec: InstanceSpec) -> Instance:
+        """Fork an instance and return it in state `starting`.
+
+        Raises ImageNotFoundError, NoSlotError, FleetClosedError when the zygote is gone, and
+        TimeoutError when it does not fork within 5 s.
+        """
+        find_build(spec.image)
+        if not self._free:
+            raise NoSlotError(f"all {self._settings.slots} slots are taken")
+        slot = self._free.popleft()
+        instance = self._describe(spec, slot)
+        self._board.clear(slot)
+        forked = asyncio.Event()
+        self._forking[slot] = (instance, forked)
+        try:
+            self._zygote.order(self._make_order(instance))
+            async with asyncio.timeout(_FORK_DEADLINE_S):
+                await forked.wait()
+        except BaseException:
+            # A fork that is reported later finds nobody waiting, and is killed.
+            if self._forking.pop(slot, None):
+                self._free.append(slot)
+            raise
+        return instance
+
+    async def wait_ready(self, instance: Instance, deadline_s: float) -> bool:
+        """Return whether a TCP connect succeeded before the deadline or the instance's exit."""
+        give_up = time.monotonic() + deadline_s
+        while instance.state == "starting" and time.monotonic() < give_up:
+            if await _can_connect(instance.address):
+                if instance.state == "starting":
+                    self._change(instance, "ready")
+                return True
+            await asyncio.sleep(_PROBE_EVERY_S)
+        return instance.state == "ready"
+
+    async def stop(self, instance: Instance, grace_s: float) -> None:
+        """Send SIGTERM, SIGKILL when `grace_s` seconds have passed, and return when it is gone."""
+        if instance.state == "exited":
+            return
+        gone = self._gone[instance.pid]
+        self._change(instance, "stopping")
+        self._signal(instance, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(grace_s):
+                await gone.wait()
+        except TimeoutError:
+            await self.kill(instance)
+
+    async def kill(self, instance: Instance) -> None:
+        """Send SIGKILL and return when the instance is gone; raise TimeoutError after 5 s."""
+        self._signal(instance, signal.SIGKILL)
+        gone = self._gone.get(instance.pid)
+        if gone is not None:
+            async with asyncio.timeout(_KILL_DEADLINE_S):
+                await gone.wait()
+
+    async def kill_all(self) -> None:
+        """Kill every instance at once and return when all are gone."""
+        await asyncio.gather(*(self.kill(instance) for instance in self.instances()))
+
+    def freeze(self, instance: Instance) -> None:
+        """Stop the process where it is (SIGSTOP): it accepts connections and answers none."""
+        self._signal(instance, signal.SIGSTOP)
+
+    def resume(self, instance: Instance) -> None:
+        """Let a frozen process go on (SIGCONT)."""
+        self._signal(instance, signal.SIGCONT)
+
+    def instances(self, revision: str | None = None) -> list[Instance]:
+        """Return the instances that have not exited, of one revision or of all."""
+        every = self._instances.values()
+        return [i for i in every if revision is None or i.spec.revision == revision]
+
+    def usage(self, instance: Instance) -> float:
+        """Return the busy share (0 to 1) of the instance's CPU over its last second.
+
+        It is read from memory shared with the instance; 0 for a frozen or an exited one.
+        """
+        return self._board.read(instance.slot) if instance.state != "exited" else 0.0
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` after every change of an instance's state, exits included."""
+        self._listeners.append(listener)
+
+    def _describe(self, spec: InstanceSpec, slot: int) -> Instance:
+        name = f"{spec.revision}-{secrets.token_hex(4)}"
+        address = f"127.{self._settings.network}.1.{slot}:{PORT}"
+        return Instance(name=name, spec=spec, slot=slot, address=address, pid=0)
+
+    def _make_order(self, instance: Instance) -> Order:
+        spec, settings = instance.spec, self._settings
+        platform = {
+            "K_SERVICE": spec.service,
+            "K_REVISION": spec.revision,
+            "K_CONFIGURATION": spec.service,
+            "PORT": str(PORT),
+            "GOOGLE_CLOUD_PROJECT": settings.project,
+        }
+        return Order(
+            name=instance.name,
+            slot=instance.slot,
+            address=instance.address.partition(":")[0],
+            image=spec.image,
+            environment={**settings.environment, **spec.env, **platform},
+            cpu=spec.cpu,
+            memory_bytes=spec.memory_bytes,
+            concurrency=spec.concurrency,
+            log_socket=str(settings.log_socket),
+            log_header={
+                "instance": instance.name,
+                "revision": spec.revision,
+                "service": spec.service,
+                "location": settings.region,
+                "project": settings.project,
+            },
+        )
+
+    def _signal(self, instance: Instance, number: signal.Signals) -> None:
+        if instance.state != "exited":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(instance.pid, number)
+
+    def _note_fork(self, slot: int, pid: int) -> None:
+        waiting = self._forking.pop(slot, None)
+        if waiting is None:
+            os.kill(pid, signal.SIGKILL)
+            return
+        instance, forked = waiting
+        instance.pid = pid
+        self._instances[pid] = instance
+        self._gone[pid] = asyncio.Event()
+        forked.set()
+        self._tell(instance)
+
+    def _note_exit(self, pid: int, status: int) -> None:
+        instance = self._instances.pop(pid, None)
+        if instance is None:
+            return
+        instance.exit_status = status
+        self._free.append(instance.slot)
+        self._change(instance, "exited")
+        self._gone.pop(pid).set()
+
+    def _note_loss(self) -> None:
+        # The kernel kills every instance with its zygote.
+        for pid in list(self._instances):
+            self._note_exit(pid, _LOST)
+
+    def _change(self, instance: Instance, state: InstanceState) -> None:
+        instance.state = state
+        self._tell(instance)
+
+    def _tell(self, instance: Instance) -> None:
+        for listener in self._listeners:
+            result = listener(instance)
+            if inspect.isawaitable(result):
+                notice = asyncio.ensure_future(result)
+                self._notices.add(notice)
+                notice.add_done_callback(self._notices.discard)
+
+
+async def _can_connect(address: str) -> bool:
+    host, _, port = address.partition(":")
+    try:
+        async with asyncio.timeout(_PROBE_DEADLINE_S):
+            _, writer = await asyncio.open_connection(host, int(port))
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
