@@ -17,6 +17,7 @@ class Patch:
         restarted_at: Value of the restart label on service and template; "" takes it off.
         copy_of: The revision whose configuration becomes the service's template.
         revision: The name of the revision to be made; "" lets Cloud Run choose.
+        image: The image by digest, so that the new revision runs the very same code; "" leaves it.
     """
 
     traffic: list[dict[str, Any]] | None = None
@@ -24,6 +25,7 @@ class Patch:
     restarted_at: str | None = None
     copy_of: str = ""
     revision: str = ""
+    image: str = ""
 
     @property
     def makes_revision(self) -> bool:

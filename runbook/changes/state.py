@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from checks.errors import ApiError
+from checks.names import short_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from checks.target import Target
+
 LATEST = "LATEST"
-RESTART_LABEL = "runbook-restarted-at"
-_BY_NAME = (1, "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION")
+_READ_DEADLINE_S = 10.0
+RESTART_LABEL = "restarted-at"
+_LATEST_TYPES = (1, "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST")
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,27 @@ class State:
         return {name: known[name] for name in names}
 
 
+def read_state(target: Target) -> State:
+    """Return the service as it is now (`services.get`).
+
+    Raises:
+        UnreachableError: No answer before the deadline.
+        ApiError: An error, or an answer that is no service.
+    """
+    from checks.cloud_run import read_service
+    from runbook.changes.cloud_run import request_deadline_s
+
+    raw = read_service(target, deadline_s=min(request_deadline_s(), _READ_DEADLINE_S)).raw
+    try:
+        return parse_state(raw)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ApiError(
+            f"Cloud Run described {target.service} without its {error}.",
+            status=200,
+            next_step="check `api` of the target in invoke.yaml; something else answers there",
+        ) from error
+
+
 def parse_state(raw: Mapping[str, Any]) -> State:
     """Return the state that a v2 `services.get` answer tells.
 
@@ -97,11 +124,6 @@ def parse_scaling(template: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def short_name(path: str) -> str:
-    """Return the last part of a resource's name: `projects/p/.../revisions/r` becomes `r`."""
-    return path.rsplit("/", 1)[-1]
-
-
 def is_all_on(traffic: Iterable[Mapping[str, Any]], revision: str) -> bool:
     """Return whether a split asks for all requests on one revision, or on LATEST."""
     shares = [share for share in traffic if share["percent"]]
@@ -128,12 +150,30 @@ def describe_traffic(traffic: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _parse_share(share: Mapping[str, Any]) -> dict[str, Any]:
-    by_name = share.get("type") in _BY_NAME or (
-        share.get("type") not in (2, "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST")
-        and bool(share.get("revision"))
-    )
+    by_name = bool(share.get("revision")) and share.get("type") not in _LATEST_TYPES
     parsed: dict[str, Any] = {
         "revision": short_name(share["revision"]) if by_name else LATEST,
         "percent": int(share.get("percent", 0)),
     }
     return parsed | ({"tag": share["tag"]} if share.get("tag") else {})
+
+
+def read_digest(target: Target, revision: str) -> str:
+    """Return the image of a revision by digest, or "" when Cloud Run does not tell.
+
+    A tag may point elsewhere by now: only the digest makes "the same code" true. v2 has no field
+    for it, Knative v1 has (`namespaces.revisions.get`, status.imageDigest); gcloud reads it there.
+    """
+    from checks.errors import RunbookError
+    from checks.http import get_json
+    from runbook.changes.cloud_run import request_deadline_s
+
+    host = (target.api or f"https://{target.region}-run.googleapis.com").rstrip("/")
+    path = f"/apis/serving.knative.dev/v1/namespaces/{target.project}/revisions/{revision}"
+    try:
+        found = get_json(host + path, deadline_s=request_deadline_s(), google=True)
+    except RunbookError:
+        return ""
+    status = found.get("status")
+    digest = status.get("imageDigest") if isinstance(status, dict) else None
+    return digest if isinstance(digest, str) else ""

@@ -1,0 +1,305 @@
+"""The engine of every mitigation: plan, record, apply, verify; and what to do when one breaks off.
+
+The parts are module-level functions in this order, each with one effect:
+
+1. plan: reads, decides, and touches nothing;
+2. record: the intent is on the disk before anything is touched;
+3. apply: one request under the etag of the plan;
+4. verify: what is served, real requests, the symptom; only then is the change reported as done.
+
+`mitigate.undo` (runbook/changes/undo.py) takes it back, from the recorded state alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from checks.errors import (
+    ApiError,
+    ConcurrentChangeError,
+    NotVerifiedError,
+    ProtectedTargetError,
+    RunbookError,
+)
+from runbook.changes import audit, blast_radius, cloud_run, verify
+from runbook.changes.report import make_report
+from runbook.changes.state import State, read_state
+from runbook.timeline import UNDO, Change, Timeline, new_change_id, open_timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from checks.target import Target
+    from runbook.changes.cloud_run import Outcome
+    from runbook.changes.plan import Plan
+    from runbook.changes.verify import Findings
+    from runbook.report import Report
+
+    Planner = Callable[[State, str], Plan]
+
+INTERRUPTED_EXIT = 130
+
+
+class InterruptedChangeError(RunbookError):
+    """Ctrl-C, with what it left behind."""
+
+    exit_code = INTERRUPTED_EXIT
+
+
+@dataclass
+class Session:
+    """One run of one change.
+
+    Attributes:
+        change: The plan's id in the timeline, or that of the interrupted change it goes on with.
+        stage: The part that runs now, for a Ctrl-C to tell what it left.
+    """
+
+    target: Target
+    timeline: Timeline
+    plan: Plan
+    started: float
+    state: State
+    change: str = ""
+    stage: str = "plan"
+
+    def write(self, phase: Any, detail: dict[str, Any]) -> None:  # noqa: ANN401 - a timeline.Phase
+        """Append a row on this change."""
+        self.timeline.append(
+            self.change,
+            self.plan.step,
+            phase,
+            before=self.plan.before,
+            after=self.plan.after,
+            detail=detail,
+        )
+
+
+def run_change(target: Target, planner: Planner, *, dry_run: bool, yes: bool) -> Report:
+    """Carry a change through its parts and return its report.
+
+    `planner` makes the plan out of the state and a new change id. The report's exit code is 0
+    when the change is verified (or was so already) and 3 when it is not.
+
+    Raises:
+        RefusedError: It would be unsafe, or somebody else changed the service since the plan.
+        RunbookError: It failed and nothing was changed.
+    """
+    started = time.monotonic()
+    timeline = open_timeline(target.name)
+    session: Session | None = None
+    try:
+        state, plan = make_plan(target, planner)
+        session = Session(target, timeline, plan, started, state, change=plan.undoes or plan.change)
+        if dry_run:
+            return _report(session, "planned", None)
+        return _carry_out(session, yes=yes)
+    except KeyboardInterrupt as error:
+        raise _describe_interruption(session) from error
+
+
+def make_plan(target: Target, planner: Planner) -> tuple[State, Plan]:
+    """Part 1: return the state and what is proposed to be done about it."""
+    state = read_state(target)
+    return state, planner(state, new_change_id())
+
+
+def record(session: Session) -> None:
+    """Part 2: write the intent and the state before; raises when it cannot be written."""
+    session.write("planned", session.plan.detail())
+
+
+def apply(session: Session) -> Outcome:
+    """Part 3: send the change and wait for its operation; write what came of it.
+
+    Raises:
+        ConcurrentChangeError: Somebody else was faster; nothing was changed.
+        RunbookError: Cloud Run refused it, or never got it; nothing was changed.
+        NotVerifiedError: Nobody knows whether it was taken.
+    """
+    try:
+        operation = cloud_run.send_patch(session.target, session.plan)
+    except ConcurrentChangeError as error:
+        told = _tell_conflict(session, str(error))
+        session.write("failed", {"error": str(told)})
+        raise told from error
+    except RunbookError as error:
+        session.write("failed", {"error": str(error)})
+        raise
+    except cloud_run.UncertainError as error:
+        _resolve_uncertainty(session, str(error))
+        session.write("applied", {"note": f"taken, though the answer was lost: {error}"})
+        return cloud_run.Outcome(finished=False)
+    session.write("applied", {"operation": str(operation.operation.name)})
+    session.stage = "wait"
+    deadline_s = verify.deadline_s(session.target)
+    return cloud_run.wait_for_operation(session.target, operation, deadline_s)
+
+
+def verify_effect(session: Session, outcome: Outcome) -> Findings:
+    """Part 4: watch until the change is in force and the symptom recedes, or the deadline."""
+    from runbook.changes.progress import Progress
+
+    with Progress() as progress:
+        return verify.watch(
+            session.target,
+            session.plan,
+            outcome,
+            progress.show,
+            lambda: read_state(session.target),
+        )
+
+
+def confirm(target: Target, plan: Plan, *, yes: bool) -> None:
+    """Ask for the service's name before a change to a protected target; return when it was typed.
+
+    `--yes` stands in for it only while an incident is open. This version keeps no record of
+    incidents, so on a protected target the name has to be typed at a terminal.
+
+    Raises:
+        ProtectedTargetError: Nobody could be asked, or another name was typed.
+    """
+    if not target.protected:
+        return
+    if not sys.stdin.isatty():
+        reason = (
+            "--yes counts only while an incident is open, and none is on record"
+            if yes
+            else "there is no terminal to confirm it at"
+        )
+        raise ProtectedTargetError(
+            f"{target.name} is protected and {reason}. Nothing was changed.",
+            next_step="Run the command at a terminal and type the service's name when asked.",
+            subject=target.service,
+        )
+    print(plan.summary, *plan.warnings, sep="\n", file=sys.stderr)  # noqa: T201
+    print(f"Type {target.service} to go on: ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    if sys.stdin.readline().strip() != target.service:
+        raise ProtectedTargetError(
+            "Another name was typed. Nothing was changed.",
+            next_step="Run the command again when you are sure.",
+            subject=target.service,
+        )
+
+
+def _carry_out(session: Session, *, yes: bool) -> Report:
+    plan = session.plan
+    outcome = cloud_run.Outcome()
+    if plan.before == plan.after or plan.patch.empty:
+        interrupted = _find_interrupted(session)
+        if interrupted is None and not plan.undoes:
+            return _report(session, "unchanged", _verify_unchanged(session))
+        if interrupted is not None:
+            session.change = interrupted.id
+    else:
+        confirm(session.target, plan, yes=yes)
+        session.stage = "record"
+        record(session)
+        session.stage = "apply"
+        outcome = apply(session)
+    session.stage = "verify"
+    findings = verify_effect(session, outcome)
+    return _conclude(session, findings)
+
+
+def _verify_unchanged(session: Session) -> Findings:
+    session.stage = "look"
+    return verify_effect(session, cloud_run.Outcome())
+
+
+def _conclude(session: Session, findings: Findings) -> Report:
+    if findings.missing:
+        session.write("not-verified", findings.as_data())
+        return _report(session, "not-verified", findings)
+    phase = "undone" if session.plan.undoes else "verified"
+    session.write(phase, findings.as_data())
+    session.stage = "done"
+    told = {
+        "step": session.plan.step,
+        "change": session.change,
+        "phase": phase,
+        "before": session.plan.before,
+        "after": session.plan.after,
+    }
+    if not audit.write_entry(session.target, told):
+        findings.notes.append("Cloud Logging took no audit entry; the timeline has the change.")
+    return _report(session, phase, findings)
+
+
+def _find_interrupted(session: Session) -> Change | None:
+    plan = session.plan
+    for change in reversed(session.timeline.changes()):
+        undoing = change.last.step == UNDO
+        if change.id == plan.undoes and change.interrupted:
+            return change
+        same = change.step == plan.step and change.intent.after == plan.after
+        if same and change.interrupted and not undoing:
+            return change
+    return None
+
+
+def _resolve_uncertainty(session: Session, reason: str) -> None:
+    lost = f"Cloud Run gave no usable answer to the change ({reason})"
+    try:
+        now = read_state(session.target)
+    except RunbookError as error:
+        session.write("not-verified", {"error": lost})
+        raise NotVerifiedError(
+            f"{lost}, and its state cannot be read: it may have been made or not.",
+            next_step=session.plan.command,
+        ) from error
+    if now.fields(session.plan.after) == session.plan.after:
+        return
+    if now.generation == session.plan.generation:
+        session.write("failed", {"error": lost})
+        raise ApiError(
+            f"{lost}. Nothing was changed.",
+            status=0,
+            next_step="invoke mitigate, then run the command again",
+        )
+    told = _tell_conflict(session, lost)
+    session.write("failed", {"error": str(told)})
+    raise told
+
+
+def _tell_conflict(session: Session, fallback: str) -> ConcurrentChangeError:
+    try:
+        told = cloud_run.describe_conflict(session.plan, read_state(session.target))
+    except RunbookError:
+        told = f"{fallback} Somebody changed {session.target.service}; nothing was changed here."
+    return ConcurrentChangeError(
+        told,
+        next_step="Look at what is in force (invoke mitigate), then run the command again.",
+        subject=session.target.service,
+    )
+
+
+def _describe_interruption(session: Session | None) -> InterruptedChangeError:
+    if session is None or session.stage in {"plan", "look"}:
+        return InterruptedChangeError("Interrupted; nothing was changed.", next_step="run it again")
+    undo = session.plan.command
+    again = f"invoke {session.plan.step} again to go on" if not session.plan.undoes else undo
+    left = {
+        "record": ("before anything was sent: nothing was changed", again),
+        "apply": ("while the change was being sent: it may have been made or not", undo),
+        "wait": ("after Cloud Run took the change, before it was carried out", undo),
+        "verify": ("after the change was made, before it was verified", undo),
+        "done": ("after the change was made and verified", "invoke mitigate"),
+    }
+    told, command = left[session.stage]
+    return InterruptedChangeError(f"Interrupted {told}.", next_step=command, subject=session.change)
+
+
+def _report(session: Session, status: str, findings: Findings | None) -> Report:
+    radius = blast_radius.find_blast_radius(session.target, session.state, session.plan)
+    return make_report(
+        session.plan,
+        change=session.change,
+        status=status,
+        findings=findings,
+        radius=radius,
+        seconds=time.monotonic() - session.started,
+    )

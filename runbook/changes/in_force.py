@@ -1,0 +1,69 @@
+"""Which recorded changes are still in force, as the service itself shows it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from checks.errors import RunbookError
+from runbook.changes.state import State, read_state
+from runbook.timeline import Change, find_open, open_timeline
+
+if TYPE_CHECKING:
+    from checks.target import Target
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+
+
+def find_in_force(target: Target) -> tuple[list[dict[str, Any]], str]:
+    """Return the open changes, newest first, and a note when the service could not be asked.
+
+    A change counts while at least one field has the value that it left; one that was broken off
+    before it did anything, or was overtaken by hand, is left out.
+    """
+    changes = find_open(open_timeline(target.name).changes())
+    if not changes:
+        return [], ""
+    note, state = "", None
+    try:
+        state = read_state(target)
+    except RunbookError as error:
+        note = f"Cloud Run could not be asked, so this is the timeline alone: {error}"
+    return [_describe(c, state) for c in changes if state is None or _in_force(c, state)], note
+
+
+def describe_age(seconds: float) -> str:
+    """Return a duration in its largest whole unit and the next: `2 h 5 min`."""
+    whole = max(0, int(seconds))
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min"
+    if whole < _DAY_S:
+        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
+    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"
+
+
+def _in_force(change: Change, state: State) -> bool:
+    left, found = change.intent.after, change.intent.before
+    now = state.fields(left)
+    return any(now[name] == left[name] != found[name] for name in left)
+
+
+def _describe(change: Change, state: State | None) -> dict[str, Any]:
+    begun = datetime.fromisoformat(change.intent.at)
+    seconds = (datetime.now(UTC) - begun).total_seconds()
+    words = {"verified": "in force", "not-verified": "not verified"}
+    return {
+        "change": change.id,
+        "step": change.step,
+        "state": words.get(change.last.phase, "broken off"),
+        "since": change.intent.at,
+        "seconds": round(seconds, 1),
+        "for": describe_age(seconds),
+        "who": change.intent.who,
+        "summary": str(change.intent.detail.get("summary", "")),
+        "after": change.intent.after,
+        "checked": state is not None,
+        "undo": f"invoke mitigate.undo --change={change.id}",
+    }

@@ -1,0 +1,333 @@
+"""Works out each mitigation from the state at hand; nothing here reads or writes anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from checks.errors import RefusedError, UsageError
+from checks.inputs import check_revision_name
+from runbook.changes import by_hand
+from runbook.changes.plan import Patch, Plan
+from runbook.changes.state import (
+    LATEST,
+    RESTART_LABEL,
+    State,
+    describe_traffic,
+    direct_all,
+    is_all_on,
+    parse_scaling,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from checks.cloud_run import Revision
+    from checks.target import Target
+
+_MAX_NAME = 63
+_PINNED = (
+    "Traffic is then pinned to {to}: later deployments get none until"
+    " `invoke mitigate.release-traffic`."
+)
+_COPIED = (
+    "The service's template is that of {template}; the new revision is made from {base}, which"
+    " serves."
+)
+
+
+def plan_rollback(
+    target: Target,
+    state: State,
+    revisions: Mapping[str, Revision],
+    *,
+    to: str,
+    change: str,
+    force: bool = False,
+    notes: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Return the plan that pins all traffic to the revision `to`.
+
+    Raises:
+        UsageError: There is no such revision.
+        RefusedError: The revision is not ready, or already serves everything; `force` overrides.
+    """
+    found = revisions.get(check_revision_name(to))
+    if found is None:
+        raise UsageError(
+            f"{state.service} has no revision {to}. Nothing was changed.",
+            next_step=f"invoke assess.revisions (there are {_name_some(revisions)})",
+            subject=to,
+        )
+    after = direct_all(state.traffic, to)
+    if not force and not is_all_on(state.traffic, to):
+        _refuse_useless(state, found)
+    return Plan(
+        step="mitigate.rollback",
+        change=change,
+        etag=state.etag,
+        generation=state.generation,
+        before=state.fields(["traffic"]),
+        after={"traffic": after},
+        patch=Patch(traffic=after),
+        by_hand=(by_hand.traffic_line(target, *by_hand.traffic_flags(after)),),
+        summary=f"Send all requests to {to} (now: {describe_served(state)}).",
+        warnings=(_PINNED.format(to=to),),
+        lasting=True,
+        notes={"left": list(state.serving), **(notes or {})},
+    )
+
+
+def plan_release(
+    target: Target,
+    state: State,
+    *,
+    change: str,
+    left: Mapping[str, str] | None = None,
+    force: bool = False,
+) -> Plan:
+    """Return the plan that lets traffic follow the latest ready revision again.
+
+    `left` holds the revisions that a rollback in force moved traffic away from, and when.
+
+    Raises:
+        RefusedError: The latest revision is not ready, or was rolled back from; `force` overrides.
+    """
+    after = direct_all(state.traffic, LATEST)
+    pinned_now = not is_all_on(state.traffic, LATEST)
+    if pinned_now and not force:
+        _refuse_bad_latest(state, left or {})
+    return Plan(
+        step="mitigate.release-traffic",
+        change=change,
+        etag=state.etag,
+        generation=state.generation,
+        before=state.fields(["traffic"]),
+        after={"traffic": after},
+        patch=Patch(traffic=after),
+        by_hand=(by_hand.traffic_line(target, *by_hand.traffic_flags(after)),),
+        summary=f"Send all requests to the latest ready revision, {state.latest_ready}"
+        f" (now: {describe_traffic(state.traffic)}).",
+        warnings=("From then on every deployment that becomes ready gets all traffic at once.",),
+    )
+
+
+def plan_restart(
+    target: Target,
+    state: State,
+    revisions: Mapping[str, Revision],
+    *,
+    change: str,
+    stamp: str,
+    image: str = "",
+) -> Plan:
+    """Return the plan that replaces every serving instance: a new revision, else unchanged.
+
+    `stamp` becomes the value of the restart label, such as `20261123t061200z`; `image` is the
+    serving revision's image by digest, or "" when unknown.
+
+    Raises:
+        RefusedError: Several revisions share the traffic.
+    """
+    base = find_base(state, revisions, "mitigate.restart")
+    summary = f"Replace every instance of {base.name} by a new revision, else the same."
+    if _needs_copy(state, base):
+        patch = Patch(
+            copy_of=base.name, revision=name_revision(state, f"restart-{change}"), image=image
+        )
+        return _plan_copy(
+            target, state, base, patch, step="mitigate.restart", change=change, summary=summary
+        )
+    return Plan(
+        step="mitigate.restart",
+        change=change,
+        etag=state.etag,
+        generation=state.generation,
+        before=state.fields(["restarted_at"]),
+        after={"restarted_at": stamp},
+        patch=Patch(restarted_at=stamp, image=image),
+        by_hand=(by_hand.update_line(target, f"--update-labels={RESTART_LABEL}={stamp}"),),
+        summary=summary,
+    )
+
+
+def plan_scaling(
+    target: Target,
+    state: State,
+    revisions: Mapping[str, Revision],
+    *,
+    scaling: Mapping[str, int],
+    change: str,
+    image: str = "",
+    force: bool = False,
+) -> Plan:
+    """Return the plan that gives what serves `scaling` instances, by way of a new revision.
+
+    Raises:
+        RefusedError: Several revisions share the traffic, or the range would lower a limit that
+            is in force (`force` overrides the latter).
+    """
+    base = find_base(state, revisions, "mitigate.scale-up")
+    have = parse_scaling(base.raw)
+    wanted = dict(scaling)
+    if not force and any(wanted[end] < have[end] for end in ("min", "max")):
+        raise RefusedError(
+            f"{base.name} runs {have['min']} to {have['max']} instances; {wanted['min']} to"
+            f" {wanted['max']} would lower a limit. Nothing was changed.",
+            next_step="Name a wider range, or add --force to lower it.",
+            subject=base.name,
+        )
+    summary = (
+        f"Run {wanted['min']} to {wanted['max']} instances of what serves"
+        f" ({base.name}, now {have['min']} to {have['max']}), by way of a new revision."
+    )
+    if _needs_copy(state, base) and have != wanted:
+        patch = Patch(
+            copy_of=base.name,
+            revision=name_revision(state, f"scale-{change}"),
+            scaling=wanted,
+            image=image,
+        )
+        return _plan_copy(
+            target, state, base, patch, step="mitigate.scale-up", change=change, summary=summary
+        )
+    return Plan(
+        step="mitigate.scale-up",
+        change=change,
+        etag=state.etag,
+        generation=state.generation,
+        before={"scaling": have},
+        after={"scaling": wanted},
+        patch=Patch(scaling=wanted, image=image),
+        by_hand=(by_hand.update_line(target, *by_hand.scaling_flags(wanted)),),
+        summary=summary,
+        lasting=True,
+        notes={"base": base.name},
+    )
+
+
+def find_base(state: State, revisions: Mapping[str, Revision], step: str) -> Revision:
+    """Return the one revision that serves; restart and scale-up act on it, not on the template.
+
+    Raises:
+        RefusedError: None serves, or several do.
+    """
+    serving = state.serving
+    if len(serving) != 1 or serving[0] not in revisions:
+        raise RefusedError(
+            f"{step} acts on the one revision that serves, and the traffic now goes to:"
+            f" {describe_served(state)}. Nothing was changed.",
+            next_step="invoke mitigate.rollback --to=REVISION, or invoke mitigate.release-traffic",
+        )
+    return revisions[serving[0]]
+
+
+def name_revision(state: State, suffix: str) -> str:
+    """Return the revision's name as gcloud makes it of `--revision-suffix`."""
+    return f"{state.service[: _MAX_NAME - len(suffix) - 1]}-{suffix}"
+
+
+def describe_served(state: State) -> str:
+    """Return the served split in words."""
+    return ", ".join(f"{state.served[r]} % {r}" for r in state.serving) or "no revision"
+
+
+def copy_lines(
+    target: Target, state: State, base: Revision, patch: Patch, traffic: list[dict[str, Any]] | None
+) -> tuple[list[str], ...]:
+    """Return the lines that make a revision out of `base` while the template is another's."""
+    want = dict(base.raw)
+    if patch.image:
+        first, *others = base.raw["containers"]
+        want["containers"] = [first | {"image": patch.image}, *others]
+    template = state.raw["template"]
+    flags = by_hand.template_flags(template, want, base.name)
+    scaling = patch.scaling or parse_scaling(base.raw)
+    if scaling != parse_scaling(template):
+        flags += by_hand.scaling_flags(scaling)
+    suffix = patch.revision.removeprefix(f"{state.service}-")
+    lines = [by_hand.update_line(target, *flags, f"--revision-suffix={suffix}")]
+    if traffic:
+        lines.append(by_hand.traffic_line(target, *by_hand.traffic_flags(traffic)))
+    return tuple(lines)
+
+
+def _needs_copy(state: State, base: Revision) -> bool:
+    # A revision made from the template would be the wrong one, or would get no traffic.
+    return state.pinned or state.template != base.name
+
+
+def _plan_copy(
+    target: Target,
+    state: State,
+    base: Revision,
+    patch: Patch,
+    *,
+    step: str,
+    change: str,
+    summary: str,
+) -> Plan:
+    traffic = direct_all(state.traffic, patch.revision) if state.pinned else None
+    fields = ["traffic", "template"] if traffic else ["template"]
+    after: dict[str, Any] = {"traffic": traffic} if traffic else {}
+    warnings = [_COPIED.format(template=state.template, base=base.name)]
+    if traffic:
+        warnings.append(f"Traffic stays pinned: it moves from {base.name} to {patch.revision}.")
+    left_out = by_hand.find_unprintable(state.raw["template"], base.raw)
+    if left_out:
+        warnings.append(f"The lines by hand leave out: {', '.join(left_out)}.")
+    return Plan(
+        step=step,
+        change=change,
+        etag=state.etag,
+        generation=state.generation,
+        before=state.fields(fields),
+        after={**after, "template": patch.revision},
+        patch=Patch(**{**vars(patch), "traffic": traffic}),
+        by_hand=copy_lines(target, state, base, patch, traffic),
+        summary=summary,
+        warnings=tuple(warnings),
+        lasting=bool(traffic) or patch.scaling is not None,
+        notes={"base": base.name},
+    )
+
+
+def _refuse_useless(state: State, found: Revision) -> None:
+    if not found.ready:
+        raise RefusedError(
+            f"{found.name} is not ready and cannot serve: {found.message or 'no reason given'}"
+            " Nothing was changed.",
+            next_step="invoke assess.revisions, then choose one that served healthy",
+            subject=found.name,
+        )
+    if state.serving == (found.name,):
+        raise RefusedError(
+            f"{found.name} already serves every request, so a rollback to it mends nothing."
+            " Nothing was changed.",
+            next_step="invoke mitigate.rollback without --to finds the last healthy one;"
+            " --force pins this one.",
+            subject=found.name,
+        )
+
+
+def _refuse_bad_latest(state: State, left: Mapping[str, str]) -> None:
+    latest = state.latest_ready
+    if state.template != latest:
+        raise RefusedError(
+            f"The latest revision, {state.template}, is not ready; all traffic would go to"
+            f" {latest}. Nothing was changed.",
+            next_step="Deploy a revision that becomes ready first;"
+            f" or add --force to send traffic to {latest}.",
+            subject=state.template,
+        )
+    if latest in left and latest not in state.serving:
+        raise RefusedError(
+            f"The latest revision, {latest}, is the one that was rolled back from at"
+            f" {left[latest]}. Nothing was changed.",
+            next_step="Deploy a mended revision first; or add --force to send traffic to it again.",
+            subject=latest,
+        )
+
+
+def _name_some(revisions: Mapping[str, Revision]) -> str:
+    names = sorted(revisions, reverse=True)
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")  # noqa: PLR2004 - enough to see

@@ -1,0 +1,174 @@
+"""Verifies a change by what is served: the split in force, real requests, the symptom."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from checks.errors import RunbookError
+from checks.target import is_loopback
+from runbook.changes.state import LATEST, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from checks.target import Target
+    from runbook.changes.cloud_run import Outcome
+    from runbook.changes.plan import Plan
+
+DEADLINE_S = 300.0
+# Processes start and requests travel in real time, however fast the target's rules run.
+LEAST_DEADLINE_S = 20.0
+SETTLE_S = 60.0
+LEAST_SETTLE_S = 1.5
+HEALTHY_IN_A_ROW = 3
+
+_SHARE = (
+    'sum(rate(http_requests_total{{job="convergence-api",status_code=~"5.."}}[{window}]) or'
+    ' vector(0)) / sum(rate(http_requests_total{{job="convergence-api"}}[{window}]))'
+)
+_INSTANCES = 'count(convergence_instance_info{{revision="{revision}"}})'
+
+
+@dataclass
+class Findings:
+    """What is known so far; `missing` names what still stands in the way."""
+
+    missing: list[str] = field(default_factory=list)
+    served: dict[str, int] = field(default_factory=dict)
+    healthy_in_a_row: int = 0
+    served_since: float | None = None
+    error_share: float | None = None
+    instances: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the findings as `--json` gives them; the share is a fraction of 1."""
+        return {
+            "served": self.served,
+            "healthy_requests": self.healthy_in_a_row,
+            "error_share": self.error_share,
+            "instances": self.instances,
+            "missing": self.missing,
+            "notes": self.notes,
+        }
+
+
+def deadline_s(target: Target) -> float:
+    """Return how long a verification may take: 5 minutes in the target's time, 20 s at least."""
+    return max(target.seconds(DEADLINE_S), LEAST_DEADLINE_S)
+
+
+def watch(
+    target: Target,
+    plan: Plan,
+    outcome: Outcome,
+    show: Callable[[str], None],
+    read: Callable[[], State],
+) -> Findings:
+    """Return the findings once nothing is missing, or as they are when the deadline has passed.
+
+    A failed operation ends the wait early when what is served does not follow the plan.
+    """
+    found = Findings()
+    pause = 0.2 if target.api and is_loopback(target.api) else 2.0
+    end = time.monotonic() + deadline_s(target)
+    while True:
+        look(target, plan, found, read)
+        if not found.missing:
+            return found
+        gave_up = bool(outcome.failure) and found.served_since is None
+        if gave_up or time.monotonic() >= end:
+            if outcome.failure:
+                found.notes.append(f"Cloud Run: {outcome.failure}")
+            return found
+        show(f"waiting: {found.missing[0]}")
+        time.sleep(pause)
+
+
+def look(target: Target, plan: Plan, found: Findings, read: Callable[[], State]) -> None:
+    """Take one look at everything and bring `found` up to date."""
+    found.missing = []
+    try:
+        state = read()
+    except RunbookError as error:
+        found.missing.append(f"Cloud Run's state: {error}")
+        return
+    _look_at_split(plan, state, found)
+    if found.missing or not plan.mends:
+        return
+    _look_at_requests(target, found)
+    _look_at_symptom(target, found)
+    _look_at_instances(target, plan, state, found)
+
+
+def _look_at_split(plan: Plan, state: State, found: Findings) -> None:
+    found.served = dict(state.served)
+    wanted: dict[str, int] = {}
+    for share in state.traffic:
+        name = state.latest_ready if share["revision"] == LATEST else share["revision"]
+        if share["percent"]:
+            wanted[name] = wanted.get(name, 0) + share["percent"]
+    fields = state.fields(plan.after)
+    changed = [name for name, value in plan.after.items() if fields[name] != value]
+    if changed:
+        found.missing.append(f"{', '.join(changed)} of {state.service} is not what was asked for")
+    if plan.patch.makes_revision and not plan.undoes and state.latest_ready != state.template:
+        found.missing.append(f"the new revision {state.template} is not ready")
+    if state.served != wanted:
+        shares = ", ".join(f"{share} % {name}" for name, share in state.served.items())
+        found.missing.append(f"the traffic that is served is {shares or 'none'}")
+    if found.missing:
+        found.served_since = None
+    elif found.served_since is None:
+        found.served_since = time.monotonic()
+
+
+def _look_at_requests(target: Target, found: Findings) -> None:
+    from checks.service import check_health
+
+    health = check_health(target)
+    found.healthy_in_a_row = found.healthy_in_a_row + 1 if health.ready else 0
+    if found.healthy_in_a_row < HEALTHY_IN_A_ROW:
+        found.missing.append("the service does not answer /health/ready with 200 in a row")
+
+
+def _look_at_symptom(target: Target, found: Findings) -> None:
+    from checks.symptoms import MAX_ERROR_SHARE
+
+    from checks.prometheus import query
+
+    if target.prometheus is None:
+        found.notes = ["No Prometheus: only requests to /health/ready were judged."]
+        return
+    settled = found.served_since is not None and (
+        time.monotonic() - found.served_since >= max(target.seconds(SETTLE_S), LEAST_SETTLE_S)
+    )
+    try:
+        samples = query(target, _SHARE.format(window=target.window("1m")))
+    except RunbookError:
+        found.notes = ["Prometheus does not answer: only requests to /health/ready were judged."]
+        return
+    values = [sample.value for sample in samples if sample.value == sample.value]
+    found.error_share = values[0] if values else None
+    found.notes = [] if values else ["No requests were measured: only /health/ready was judged."]
+    if not settled:
+        found.missing.append("a minute of requests since the change, to judge the symptom by")
+    elif found.error_share is not None and found.error_share > MAX_ERROR_SHARE:
+        found.missing.append(f"{found.error_share:.1%} of requests still end in a server error")
+
+
+def _look_at_instances(target: Target, plan: Plan, state: State, found: Findings) -> None:
+    from checks.prometheus import query
+
+    least = (plan.patch.scaling or {}).get("min", 0)
+    if target.prometheus is None or not least:
+        return
+    try:
+        samples = query(target, _INSTANCES.format(revision=state.template))
+    except RunbookError:
+        return
+    found.instances = int(samples[0].value) if samples else 0
+    if found.instances < least:
+        found.missing.append(f"{found.instances} of {least} instances of {state.template} answer")
