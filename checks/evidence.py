@@ -1,0 +1,170 @@
+"""Which revision last served healthily, by what was measured: never by its place in a list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from checks import prometheus
+from checks.cloud_run import serving_shares
+from checks.errors import RefusedError, RunbookError
+from checks.logs import REQUESTS_LOG, log_is, quote, read_entries, service_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from checks.cloud_run import Revision, Service
+    from checks.target import Target
+
+# Half of what HighErrorRate fires at: the natural half percent never comes near it.
+HEALTHY_ERROR_SHARE = 0.025
+MIN_REQUESTS = 20
+_LOOK_BACK = "1d"
+_STEP = "5m"
+_TAIL = "10m"
+_DEADLINE_S = 8.0
+_LOG_DAYS = 30
+_LOG_SAMPLE = 300
+_MOST_REVISIONS = 8
+_ALL = 100
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """That a revision served healthily when it last served.
+
+    Attributes:
+        source: `metrics` or `logs`.
+        requests: Requests that the error share is taken from.
+        error_share: Share of them that ended in a server error, 0 to 1.
+        last_served: When it last took requests, RFC 3339.
+    """
+
+    revision: str
+    source: str
+    requests: int
+    error_share: float
+    last_served: str
+
+    @property
+    def healthy(self) -> bool:
+        """Whether enough requests were served and few enough of them failed."""
+        return self.requests >= MIN_REQUESTS and self.error_share <= HEALTHY_ERROR_SHARE
+
+
+def find_last_healthy(target: Target, service: Service, revisions: Sequence[Revision]) -> Evidence:
+    """Return the evidence for the revision that most recently served healthily.
+
+    Only revisions that Cloud Run calls ready count, and never one that has all the traffic now.
+    Metrics are asked first; request logs when Prometheus does not answer or has nothing.
+
+    Raises:
+        RefusedError: Nothing shows that any of them served healthily.
+        RunbookError: Neither metrics nor logs could be read.
+    """
+    names = _candidates(service, revisions)
+    failures: list[RunbookError] = []
+    answered = False
+    for collect in (collect_from_metrics, collect_from_logs):
+        try:
+            found = [evidence for evidence in collect(target, names) if evidence.healthy]
+        except RunbookError as error:
+            failures.append(error)
+            continue
+        answered = True
+        if found:
+            return max(found, key=lambda evidence: evidence.last_served)
+    if not answered:
+        raise failures[-1]
+    raise RefusedError(
+        "No other revision of the service is known to have served healthily.",
+        next_step="invoke assess.revisions, then name one: invoke mitigate.rollback --to=REVISION",
+        subject=service.name,
+    )
+
+
+def collect_from_metrics(target: Target, revisions: Sequence[str]) -> list[Evidence]:
+    """Return how each of the revisions did when it last served, within the last day.
+
+    Raises:
+        RunbookError: Prometheus does not answer or refuses.
+    """
+    if not revisions:
+        return []
+    served = f"sum by (revision) (rate({_requests()}[{target.window(_STEP)}])) > 0"
+    last = f"max_over_time(timestamp({served})[{target.window(_LOOK_BACK)}:{target.window(_STEP)}])"
+    return [
+        _judge_by_metrics(target, sample.labels["revision"], sample.value)
+        for sample in prometheus.query(target, last, deadline_s=_DEADLINE_S)
+        if sample.labels.get("revision") in revisions
+    ]
+
+
+def collect_from_logs(target: Target, revisions: Sequence[str]) -> list[Evidence]:
+    """Return how each revision did in the newest entries of its request log, of 30 days.
+
+    Raises:
+        RunbookError: Cloud Logging does not answer or refuses.
+    """
+    return [
+        evidence
+        for revision in revisions[:_MOST_REVISIONS]
+        if (evidence := _judge_by_logs(target, revision)) is not None
+    ]
+
+
+def _candidates(service: Service, revisions: Sequence[Revision]) -> list[str]:
+    alone = {name for name, percent in serving_shares(service).items() if percent >= _ALL}
+    return [r.name for r in revisions if r.ready and r.name not in alone]
+
+
+def _requests(*matchers: str) -> str:
+    return "http_requests_total{" + ",".join((f'job="{prometheus.JOB}"', *matchers)) + "}"
+
+
+def _judge_by_metrics(target: Target, revision: str, last_served: float) -> Evidence:
+    tail = target.window(_TAIL)
+    own = f'revision="{revision}"'
+    total = f"sum(increase({_requests(own)}[{tail}]))"
+    errors = f"""sum(increase({_requests(own, 'status_code=~"5.."')}[{tail}])) or vector(0)"""
+    requests = _single(target, total, last_served)
+    failed = _single(target, errors, last_served)
+    return Evidence(
+        revision=revision,
+        source="metrics",
+        requests=round(requests),
+        error_share=failed / requests if requests > 0 else 1.0,
+        last_served=_as_time(last_served),
+    )
+
+
+def _single(target: Target, promql: str, at: float) -> float:
+    samples = prometheus.query(target, promql, at=at, deadline_s=_DEADLINE_S)
+    return samples[0].value if samples else 0.0
+
+
+def _judge_by_logs(target: Target, revision: str) -> Evidence | None:
+    expression = service_filter(
+        target,
+        log_is(target, REQUESTS_LOG),
+        f"resource.labels.revision_name={quote(revision)}",
+        minutes=_LOG_DAYS * 24 * 60,
+    )
+    entries = read_entries(target, expression, _LOG_SAMPLE, deadline_s=_DEADLINE_S)
+    statuses = [int(entry.request.get("status", 0)) for entry in entries]
+    if not statuses:
+        return None
+    failed = sum(status >= 500 for status in statuses)  # noqa: PLR2004 - HTTP's server errors
+    return Evidence(
+        revision=revision,
+        source="logs",
+        requests=len(statuses),
+        error_share=failed / len(statuses),
+        last_served=entries[0].timestamp,
+    )
+
+
+def _as_time(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
