@@ -61,13 +61,14 @@ class MetadataLog:
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
+        batch: list[Record] = []
         try:
             async with asyncio.timeout(grace_s):
                 while batch := self._take_waiting():
                     await self._write(batch)
         except TimeoutError:
-            left = self._queue.qsize()
-            write_log("ERROR", f"metadata flush failed: {left} records lost at shutdown")
+            left = self._queue.qsize() + len(batch)
+            write_log("ERROR", f"metadata flush failed: {left} records not written at shutdown")
 
     async def _flush_forever(self) -> None:
         while True:
