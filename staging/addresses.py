@@ -39,6 +39,11 @@ class Addresses:
         """The addresses of the slots, in order, without a port."""
         return [f"127.{self.block}.1.{slot}" for slot in range(1, SLOTS + 1)]
 
+    @property
+    def claimed(self) -> tuple[str, int]:
+        """Host and port that are bound and never listened on: they refuse every connection."""
+        return f"127.{self.block}.0.1", _CLAIM_PORT
+
     def url(self, name: str) -> str:
         """Return the base URL of `api`, `service`, `prometheus`, `alertmanager` or `control`."""
         return f"http://127.0.0.1:{self.ports[name]}"

@@ -17,7 +17,8 @@ RESPONSE_TIMEOUT_MS = 5_000
 
 # One JSON object a request. The string converter escapes what a client may have put in.
 _LOG_FIELDS = (
-    ("time", "%Ts.%ms"),
+    ("time_s", "%Ts"),
+    ("time_ms", "%ms"),
     ("revision", "%[var(txn.revision),json(utf8s)]"),
     ("server", "%s"),
     ("method", "%[capture.req.method,json(utf8s)]"),

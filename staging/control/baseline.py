@@ -1,0 +1,56 @@
+"""The way back to the clean baseline, and what "clean" means."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from staging.addresses import INSTANCE_PORT
+
+if TYPE_CHECKING:
+    from staging.control.plant import Plant
+
+# Ten times what it takes on a quiet machine.
+RESET_DEADLINE_S = 10.0
+BASELINE_RPS = 60.0
+
+
+async def reset(plant: Plant) -> float:
+    """Bring the baseline back and return the seconds that took; return only when it is clean.
+
+    Instances are killed and forked anew in other slots: nothing of a fault can survive in them.
+    Raise TimeoutError when the baseline is not reached within RESET_DEADLINE_S.
+    """
+    started = time.monotonic()
+    async with asyncio.timeout(RESET_DEADLINE_S):
+        await plant.load.pause()
+        await plant.cloud_run.reset()
+        await plant.ingress.settle()
+        plant.faults.clear()
+        plant.logs.clear()
+        await plant.prometheus.forget_service()
+        await restore_load(plant)
+    await wait_clean(plant, RESET_DEADLINE_S)
+    return time.monotonic() - started
+
+
+async def restore_load(plant: Plant) -> None:
+    """Send the baseline's load, counted from zero."""
+    await plant.load.set_weight_factor(1.0)
+    await plant.load.set_rate(BASELINE_RPS)
+    await plant.load.reset()
+    await plant.load.resume()
+
+
+async def wait_clean(plant: Plant, deadline_s: float) -> None:
+    """Return when the baseline serves, is scraped, and no alert is pending or firing.
+
+    Raise TimeoutError, naming what is missing, at the deadline.
+    """
+    ready = {
+        f"{instance.address.partition(':')[0]}:{INSTANCE_PORT}"
+        for instance in plant.fleet.instances()
+        if instance.state == "ready"
+    }
+    await plant.prometheus.wait_clean(ready, deadline_s)

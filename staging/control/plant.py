@@ -1,0 +1,31 @@
+"""The parts of a running staging, as faults, reset and status see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from staging.addresses import Addresses
+    from staging.cloud_logging.store import LogStore
+    from staging.cloud_run.control_plane import CloudRun
+    from staging.ingress.balancer import Ingress
+    from staging.load.control import Load
+    from staging.monitoring.prometheus import Prometheus
+    from staging.service.fleet import ProcessFleet
+
+
+@dataclass
+class Plant:
+    """What there is to break, to mend and to look at."""
+
+    time_scale: float
+    addresses: Addresses
+    fleet: ProcessFleet
+    cloud_run: CloudRun
+    ingress: Ingress
+    prometheus: Prometheus
+    logs: LogStore
+    load: Load
+    faults: list[str] = field(default_factory=list)
+    """The names of the faults in force, in the order in which they were caused."""

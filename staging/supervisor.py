@@ -1,0 +1,266 @@
+"""The supervisor: one asyncio process that starts, wires and stops everything in staging."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from staging.addresses import Addresses, claim_addresses
+from staging.cloud_logging.access_log import AccessLog
+from staging.cloud_logging.collector import Collector
+from staging.cloud_logging.lines import Origin
+from staging.cloud_logging.routes import routes as logging_routes
+from staging.cloud_logging.store import LogStore
+from staging.cloud_run.control_plane import CloudRun
+from staging.cloud_run.routes import routes as cloud_run_routes
+from staging.cloud_run.store import SERVICE
+from staging.control.app import Control
+from staging.control.baseline import wait_clean
+from staging.control.plant import Plant
+from staging.door import Door
+from staging.ingress.balancer import Ingress
+from staging.load.control import Load, LoadSettings
+from staging.local_http import LocalHttpError, fetch_json
+from staging.monitoring.alertmanager import Alertmanager
+from staging.monitoring.prometheus import Prometheus
+from staging.processes import ProcessFailedError
+from staging.service.builds import list_images
+from staging.service.database_server import DatabaseServer
+from staging.service.fleet import FleetSettings, ProcessFleet
+from staging.service.tenants import create_api_keys, list_tenants
+from staging.serving import LocalServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from staging.processes import ForeignProcess
+    from staging.supervisor_directory import StagingDirectory
+
+PROJECT = "convergence-local"
+PROJECT_NUMBER = "123456789012"
+REGION = "us-central1"
+START_DEADLINE_S = 30.0
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `up` was asked for; `rules` is the text of the alert rules."""
+
+    directory: StagingDirectory
+    rules: str
+    time_scale: float
+
+
+class Supervisor:
+    """Everything of one staging; `run` returns when it has stopped."""
+
+    def __init__(self, settings: Settings, report: Callable[[str], None]) -> None:
+        """Hold `settings`; `report` gets a line for everything that was reached while starting."""
+        self._settings = settings
+        self._report = report
+        self._stopping = asyncio.Event()
+        self._failure = ""
+        self._cleanup = contextlib.AsyncExitStack()
+        self._watchers: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Start everything, stay until told to stop, stop everything.
+
+        Raise ProcessFailedError, TimeoutError, OSError when the start fails, and
+        ProcessFailedError when a program that the staging cannot do without has ended by itself.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self.stop)
+        async with self._cleanup:
+            start = asyncio.create_task(self._start_in_time())
+            stop = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not start.done():
+                start.cancel()
+                await asyncio.gather(start, return_exceptions=True)
+            else:
+                start.result()
+            await stop
+            self._settings.directory.remove_endpoints()
+            for watcher in self._watchers:
+                watcher.cancel()
+        if self._failure:
+            raise ProcessFailedError(self._failure)
+
+    def stop(self) -> None:
+        """Have `run` stop everything and return."""
+        self._stopping.set()
+
+    async def _start_in_time(self) -> None:
+        async with asyncio.timeout(START_DEADLINE_S):
+            await self._start()
+
+    async def _start(self) -> None:
+        started = time.monotonic()
+        addresses = claim_addresses()
+        self._cleanup.callback(addresses.release)
+        directory = self._settings.directory
+        prometheus = await self._start_monitoring(addresses)
+        logs, sockets = await self._start_logging(addresses)
+        ingress = Ingress(
+            directory.path,
+            sockets,
+            port=addresses.ports["service"],
+            addresses=addresses.instances,
+        )
+        self._cleanup.push_async_callback(ingress.stop)
+        await ingress.start(sockets / "access.sock")
+        self._watch(ingress.process)
+        fleet = await self._open_fleet(addresses, sockets, ingress)
+        cloud_run = await self._start_cloud_run(addresses, fleet, ingress, logs)
+        self._report(f"the service serves at {addresses.url('service')}")
+        load = await self._start_load(addresses)
+        plant = Plant(
+            self._settings.time_scale, addresses, fleet, cloud_run, ingress, prometheus, logs, load
+        )
+        control = await self._open_doors(plant)
+        await self._wait_under_load(plant)
+        self._report("the service is under load; waiting for Prometheus to see it")
+        await prometheus.wait_answering()
+        await wait_clean(plant, START_DEADLINE_S)
+        control.ready = True
+        directory.write_endpoints(self._describe(addresses))
+        self._report(f"staging is up after {time.monotonic() - started:.1f} s")
+
+    async def _start_monitoring(self, addresses: Addresses) -> Prometheus:
+        directory = self._settings.directory.path
+        prometheus = Prometheus(
+            directory, url=addresses.url("prometheus"), addresses=addresses.instances
+        )
+        alertmanager = Alertmanager(directory, url=addresses.url("alertmanager"))
+        self._cleanup.push_async_callback(prometheus.stop)
+        # Prometheus takes 5 s to look at its targets for the first time, so it starts first.
+        await prometheus.start(
+            rules=self._settings.rules,
+            time_scale=self._settings.time_scale,
+            exporter=addresses.url("control"),
+            alertmanager=addresses.url("alertmanager"),
+        )
+        self._watch(prometheus.process)
+        self._cleanup.push_async_callback(alertmanager.stop)
+        await alertmanager.start()
+        self._watch(alertmanager.process)
+        self._report("Prometheus and Alertmanager are starting")
+        return prometheus
+
+    async def _start_logging(self, addresses: Addresses) -> tuple[LogStore, Path]:
+        sockets = self._settings.directory.find_socket_folder()
+        logs = LogStore(PROJECT, PROJECT_NUMBER)
+        collector = Collector(logs)
+        self._cleanup.push_async_callback(collector.stop)
+        origin = Origin("", "", SERVICE, REGION, PROJECT)
+        maker = AccessLog(origin, base_url=addresses.url("service"))
+        await collector.start(sockets / "logs.sock", (sockets / "access.sock", maker))
+        return logs, sockets
+
+    async def _open_fleet(
+        self, addresses: Addresses, sockets: Path, ingress: Ingress
+    ) -> ProcessFleet:
+        directory = self._settings.directory.path
+        create_api_keys(directory / "api-keys.json")
+        database = DatabaseServer(PROJECT, list_tenants())
+        self._cleanup.push_async_callback(database.stop)
+        fleet = ProcessFleet(
+            FleetSettings(
+                network=addresses.block,
+                log_socket=sockets / "logs.sock",
+                project=PROJECT,
+                region=REGION,
+                environment={
+                    "API_KEYS_FILE": str(directory / "api-keys.json"),
+                    "BIGQUERY_ENDPOINT": await database.start(),
+                },
+            )
+        )
+        fleet.subscribe(ingress.follow_instance)
+        self._cleanup.push_async_callback(fleet.close)
+        await fleet.open()
+        return fleet
+
+    async def _start_cloud_run(
+        self, addresses: Addresses, fleet: ProcessFleet, ingress: Ingress, logs: LogStore
+    ) -> CloudRun:
+        cloud_run = CloudRun(
+            fleet,
+            project=PROJECT,
+            project_number=PROJECT_NUMBER,
+            region=REGION,
+            time_scale=self._settings.time_scale,
+            set_split=ingress.set_split,
+            log=logs,
+            images=list_images(),
+            service_url=addresses.url("service"),
+        )
+        self._cleanup.push_async_callback(cloud_run.stop)
+        await cloud_run.start()
+        await ingress.settle()
+        return cloud_run
+
+    async def _start_load(self, addresses: Addresses) -> Load:
+        keys = self._settings.directory.path / "api-keys.json"
+        load = Load(LoadSettings("127.0.0.1", addresses.ports["service"], keys))
+        self._cleanup.push_async_callback(load.close)
+        await load.open()
+        return load
+
+    async def _open_doors(self, plant: Plant) -> Control:
+        door = Door(
+            {
+                r"(?:.+-)?run\.googleapis\.com": cloud_run_routes(plant.cloud_run),
+                r"logging\.googleapis\.com": logging_routes(plant.logs),
+            }
+        )
+        control = Control(plant, self.stop)
+        for name, app in (("api", door), ("control", control.build_app())):
+            server = LocalServer(app, plant.addresses.ports[name])
+            self._cleanup.push_async_callback(server.stop)
+            await server.start()
+        return control
+
+    async def _wait_under_load(self, plant: Plant) -> None:
+        while True:
+            with contextlib.suppress(LocalHttpError):
+                await fetch_json(f"{plant.addresses.url('service')}/health/ready", timeout_s=2)
+                if (await plant.load.status())["ok"]:
+                    return
+            await asyncio.sleep(0.05)
+
+    def _watch(self, process: ForeignProcess) -> None:
+        watcher = asyncio.create_task(process.watch(self._fail), name=f"watch {process.name}")
+        self._watchers.append(watcher)
+
+    def _fail(self, sentence: str) -> None:
+        _LOG.error(sentence)
+        self._failure = self._failure or sentence
+        self.stop()
+
+    def _describe(self, addresses: Addresses) -> dict[str, Any]:
+        return {
+            "format": 1,
+            "pid": os.getpid(),
+            "time_scale": self._settings.time_scale,
+            "project": PROJECT,
+            "project_number": PROJECT_NUMBER,
+            "region": REGION,
+            "service": SERVICE,
+            "api": addresses.url("api"),
+            "service_url": addresses.url("service"),
+            "prometheus": addresses.url("prometheus"),
+            "alertmanager": addresses.url("alertmanager"),
+            "control": addresses.url("control"),
+            "api_key_file": str(self._settings.directory.path / "api-keys.json"),
+        }
