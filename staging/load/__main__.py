@@ -1,6 +1,7 @@
 """The load as a program: `python -m staging.load PARENT_PID HOST PORT KEYS_FILE SOURCE SEED`.
 
-Commands are JSON lines on standard input, each answered by one on standard output.
+Commands are JSON lines on standard input, each answered by one on standard output,
+where the load's status also comes four times a second.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from staging.load.profile import Profile
 from staging.service.http_client import HttpClient
 from staging.service.process import die_with_parent, set_process_name
 
+_REPORT_EVERY_S = 0.25
+
 
 async def _obey(generator: Generator, command: dict[str, Any]) -> dict[str, object]:
     value = command.get("value")
@@ -32,9 +35,7 @@ async def _obey(generator: Generator, command: dict[str, Any]) -> dict[str, obje
         case "drain":
             return {"drained": await generator.drain(float(str(value)))}
         case "reset":
-            generator.statistics.reset()
-        case "status":
-            return generator.describe()
+            generator.reset()
         case unknown:
             raise ValueError(f"unknown command {unknown!r}")
     return {}
@@ -45,15 +46,28 @@ async def _serve(generator: Generator) -> None:
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     sending = asyncio.create_task(generator.run())
+    reporting = asyncio.create_task(_report_forever(generator))
     while line := await reader.readline():
         command = json.loads(line)
+        answer = {"number": command["number"]}
         try:
-            answer = {"done": await _obey(generator, command)}
+            answer["done"] = await _obey(generator, command)
         except (ValueError, KeyError) as error:
-            answer = {"error": {"message": str(error)}}
-        sys.stdout.write(json.dumps({"number": command["number"], **answer}) + "\n")
-        sys.stdout.flush()
+            answer["error"] = str(error)
+        _write(generator, answer)
     sending.cancel()
+    reporting.cancel()
+
+
+async def _report_forever(generator: Generator) -> None:
+    while True:
+        await asyncio.sleep(_REPORT_EVERY_S)
+        _write(generator, {})
+
+
+def _write(generator: Generator, answer: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps({**answer, "status": generator.describe()}) + "\n")
+    sys.stdout.flush()
 
 
 def main() -> None:

@@ -71,6 +71,13 @@ class Generator:
         self._paused = paused
         self._changed.set()
 
+    def reset(self) -> None:
+        """Go back to the usual rate and weight, unpaused, with all counts at zero."""
+        self.set_rate(USUAL_RATE)
+        self.set_weight_factor(1.0)
+        self.set_paused(paused=False)
+        self.statistics.reset()
+
     async def drain(self, deadline_s: float) -> bool:
         """Pause, and return whether every request in work ended before the deadline."""
         self.set_paused(paused=True)
