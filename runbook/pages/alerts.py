@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 from gherkin.parser import Parser
 from gherkin.pickles.compiler import Compiler
-from mkdocs.utils.meta import get_data
 
 from runbook.pages.text import PageError
 
@@ -88,10 +87,12 @@ def read_notice(root: Path, alert: str) -> str:
     """
     path = root / "docs" / "alerts" / f"{alert}.md"
     try:
-        _, head = get_data(path.read_text(encoding="utf-8"))
+        head = yaml.safe_load(path.read_text(encoding="utf-8").split("---")[1])
     except OSError as error:
         raise PageError(f"{alert} has a rule and no page: docs/alerts/{alert}.md") from error
-    if not head.get("description"):
+    except (IndexError, yaml.YAMLError):
+        head = None
+    if not isinstance(head, dict) or not head.get("description"):
         raise PageError(f"docs/alerts/{alert}.md has no description of what users notice")
     return str(head["description"])
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Pages show the lines for the place where they matter most.
 PAGE_TARGET = "production"
 _WIDE = 60
+_NARROW = 38
 _BY_HAND_WORDS = {
     "equal": "Run with the real client against staging: its effect equals the command's.",
     "different": "Its effect DIFFERS from the command's",
@@ -72,6 +73,8 @@ def wrap_line(argv: list[str]) -> str:
     for token in argv:
         if token.startswith("-") and rows[-1]:
             rows.append([])
+        if sum(map(len, rows[-1])) + len(token) > _NARROW and len(rows[-1]) > 1:
+            rows.append([])
         rows[-1].append(token)
     return " \\\n  ".join(shlex.join(row) for row in rows)
 
@@ -94,8 +97,21 @@ def render_command(
     tabs = f"/// tab | Command\n    new: true\n\n{typed}\n\n///\n\n"
     if not lines:
         return f"\n{typed}\n"
-    note = render_by_hand_note(run, name)
+    note = render_replace_note(name) + render_by_hand_note(run, name)
     return f"\n{tabs}/// tab | By hand\n\n{fence(chr(10).join(lines))}\n\n{note}\n\n///\n"
+
+
+def render_replace_note(name: str) -> str:
+    """Return which words of the vendor lines are examples; empty when none is."""
+    step = find_step(name)
+    defaults = {argument.name: argument.default for argument in step.get_arguments()}
+    examples = [
+        f"<code>{escape(str(value))}</code> by your own <code>{escape(key)}</code>"
+        for key, value in step.example.items()
+        if any(f"{{{key}}}" in line for line in step.by_hand)
+        and defaults.get(key.replace("_", "-")) != value
+    ]
+    return f'<p class="by-hand">Replace {" and ".join(examples)}.</p>' if examples else ""
 
 
 def render_by_hand_note(run: Verification | None, name: str) -> str:

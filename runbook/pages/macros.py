@@ -6,7 +6,7 @@ from importlib import import_module, reload
 from pathlib import Path
 from typing import Any
 
-from runbook.pages import alerts, card, commands, proof, reference, results, templates
+from runbook.pages import alerts, card, commands, proof, reference, results, templates, text
 
 # Later ones import earlier ones.
 _LIVE = ("text", "results", "alerts", "proof", "commands", "reference", "card", "templates")
@@ -17,7 +17,11 @@ def define_env(env: Any) -> None:  # noqa: ANN401
     root = Path(env.project_dir)
     if os.environ.get("RUNBOOK_SITE_LIVE"):
         _reload_sources()
-    run = results.load_results(results.results_path(root))
+    try:
+        run = results.load_results(results.results_path(root))
+    except text.PageError as error:
+        # Not a traceback: who builds the site did not write the results by hand.
+        raise SystemExit(f"The site cannot be built: {error}.") from error
     for macro in (*_command_macros(run), *_alert_macros(root, run), *_reference_macros(root, run)):
         env.macro(macro)
 

@@ -114,7 +114,7 @@ def render_badge(proof: Proof, *, brief: bool = False) -> str:
 def _facts(proof: Proof, run: Verification) -> str:
     loops, controls = proof.count("loop"), proof.count("control")
     facts = []
-    if proof.slowest_mitigation is not None:
+    if proof.slowest_mitigation is not None and proof.state != "failed":
         facts.append(f"mitigated in {seconds(proof.slowest_mitigation)} or less")
     facts += [
         f"{loops[0]} of {loops[1]} loops closed",
