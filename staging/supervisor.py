@@ -25,7 +25,7 @@ from staging.control.baseline import wait_clean
 from staging.control.plant import Plant
 from staging.door import Door
 from staging.ingress.balancer import Ingress
-from staging.load.control import Load, LoadSettings
+from staging.load.load import Load
 from staging.local_http import LocalHttpError, fetch_json
 from staging.monitoring.alertmanager import Alertmanager
 from staging.monitoring.prometheus import Prometheus
@@ -212,7 +212,7 @@ class Supervisor:
 
     async def _start_load(self, addresses: Addresses) -> Load:
         keys = self._settings.directory.path / "api-keys.json"
-        load = Load(LoadSettings("127.0.0.1", addresses.ports["service"], keys))
+        load = Load(addresses.url("service"), keys)
         self._cleanup.push_async_callback(load.close)
         await load.open()
         return load
@@ -235,7 +235,7 @@ class Supervisor:
         while True:
             with contextlib.suppress(LocalHttpError):
                 await fetch_json(f"{plant.addresses.url('service')}/health/ready", timeout_s=2)
-                if (await plant.load.status())["ok"]:
+                if plant.load.status().get("ok"):
                     return
             await asyncio.sleep(0.05)
 

@@ -69,7 +69,8 @@ def _follow(
     say: Callable[[str], None],
 ) -> None:
     failure = f"not ready after {START_DEADLINE_S:g} s"
-    for line in _read_lines(progress, time.monotonic() + START_DEADLINE_S):
+    deadline = time.monotonic() + START_DEADLINE_S
+    for line in _read_lines(progress, deadline):
         if line.startswith("error: "):
             failure = line.removeprefix("error: ")
             break
@@ -78,6 +79,9 @@ def _follow(
             # It goes on without us; a later wait for it would be somebody else's.
             process.returncode = 0
             return
+    else:
+        if time.monotonic() < deadline:
+            failure = f"it ended: {_last_line(directory)}"
     process.terminate()
     try:
         process.wait(_STOP_DEADLINE_S)
@@ -85,6 +89,11 @@ def _follow(
         process.kill()
         process.wait()
     raise StagingError(f"staging did not start: {failure}; its log: {directory.log}")
+
+
+def _last_line(directory: StagingDirectory) -> str:
+    lines = directory.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return lines[-1] if lines else "it said nothing"
 
 
 def _read_lines(descriptor: int, deadline: float) -> Iterator[str]:

@@ -18,7 +18,7 @@ from staging.control.faults import FAULTS
 from staging.control.metrics import render_metrics
 from staging.control.status import read_status
 from staging.ingress.runtime import IngressError
-from staging.load.control import LoadError
+from staging.load.load import LoadError
 from staging.local_http import LocalHttpError
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 # Ten times what it takes on a quiet machine.
 RESET_DEADLINE_S = 10.0
-BASELINE_RPS = 60.0
 
 
 async def reset(plant: Plant) -> float:
@@ -30,17 +29,9 @@ async def reset(plant: Plant) -> float:
         plant.faults.clear()
         plant.logs.clear()
         await plant.prometheus.forget_service()
-        await restore_load(plant)
+        await plant.load.reset()
     await wait_clean(plant, RESET_DEADLINE_S)
     return time.monotonic() - started
-
-
-async def restore_load(plant: Plant) -> None:
-    """Send the baseline's load, counted from zero."""
-    await plant.load.set_weight_factor(1.0)
-    await plant.load.set_rate(BASELINE_RPS)
-    await plant.load.reset()
-    await plant.load.resume()
 
 
 async def wait_clean(plant: Plant, deadline_s: float) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from staging.cloud_logging.store import LogStore
     from staging.cloud_run.control_plane import CloudRun
     from staging.ingress.balancer import Ingress
-    from staging.load.control import Load
+    from staging.load.load import Load
     from staging.monitoring.prometheus import Prometheus
     from staging.service.fleet import ProcessFleet
 

@@ -39,7 +39,7 @@ async def read_status(plant: Plant) -> dict[str, Any]:
         "faults": list(plant.faults),
         "instances": instances,
         "traffic": dict(plant.cloud_run.store.service.shares()),
-        "load": await plant.load.status(),
+        "load": plant.load.status(),
         "processes": processes,
         "pss_mb": round(sum(process["pss_mb"] for process in processes), 1),
     }
