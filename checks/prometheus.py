@@ -67,6 +67,33 @@ def query(
         raise _malformed(target) from error
 
 
+def query_range(
+    target: Target,
+    promql: str,
+    *,
+    start: float,
+    end: float,
+    step_s: float,
+    deadline_s: float = DEADLINE_S,
+) -> list[tuple[float, float]]:
+    """Return (Unix time, value) of the first series from `start` to `end`; empty if there is none.
+
+    Raises as `query`.
+    """
+    params: dict[str, str | int] = {
+        "query": promql,
+        "start": f"{start:.3f}",
+        "end": f"{end:.3f}",
+        "step": f"{step_s:.3f}",
+    }
+    data = _get(target, "query_range", params, deadline_s)
+    try:
+        series = data["result"]
+        return [(float(at), float(value)) for at, value in series[0]["values"]] if series else []
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise _malformed(target) from error
+
+
 def read_alerts(target: Target, *, deadline_s: float = DEADLINE_S) -> list[Alert]:
     """Return the alerts that are pending or firing, from GET /api/v1/alerts; raises as `query`."""
     data = _get(target, "alerts", {}, deadline_s)
