@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from checks.cloud_run import Revision
     from checks.target import Target
+    from runbook.changes.plan import Plan
+    from runbook.changes.state import State
+    from runbook.timeline import Change
 
 _SERVICE = "{service} --project={project} --region={region}"
 _HELP = {
@@ -52,7 +55,7 @@ def rollback(
     target = load_target()
     named = "" if to is None else check_revision_name(to)
 
-    def plan(state: Any, change: str) -> Any:  # noqa: ANN401 - imported lazily
+    def plan(state: State, change: str) -> Plan:
         revisions = _read_revisions(target)
         notes: dict[str, Any] = {}
         chosen = named
@@ -62,7 +65,11 @@ def rollback(
             target, state, revisions, to=chosen, change=change, force=force, notes=notes
         )
 
-    return run_change(target, plan, dry_run=dry_run, yes=yes)
+    def resumes(change: Change) -> bool:
+        pinned = change.intent.after.get("traffic", [{}])[0].get("revision")
+        return change.step == "mitigate.rollback" and named in ("", pinned)
+
+    return run_change(target, plan, dry_run=dry_run, yes=yes, resumes=resumes)
 
 
 @step(
@@ -87,7 +94,7 @@ def restart(_c: Context, dry_run: bool = False, yes: bool = False) -> Report:
 
     target = load_target()
 
-    def plan(state: Any, change: str) -> Any:  # noqa: ANN401 - imported lazily
+    def plan(state: State, change: str) -> Plan:
         return planners.plan_restart(
             target,
             state,
@@ -97,7 +104,13 @@ def restart(_c: Context, dry_run: bool = False, yes: bool = False) -> Report:
             image=_read_serving_digest(target, state),
         )
 
-    return run_change(target, plan, dry_run=dry_run, yes=yes)
+    return run_change(
+        target,
+        plan,
+        dry_run=dry_run,
+        yes=yes,
+        resumes=lambda change: change.step == "mitigate.restart",
+    )
 
 
 @step(
@@ -134,7 +147,7 @@ def scale_up(
     least, most = check_instance_bounds(min_instances, max_instances)
     target = load_target()
 
-    def plan(state: Any, change: str) -> Any:  # noqa: ANN401 - imported lazily
+    def plan(state: State, change: str) -> Plan:
         return planners.plan_scaling(
             target,
             state,
@@ -145,7 +158,11 @@ def scale_up(
             force=force,
         )
 
-    return run_change(target, plan, dry_run=dry_run, yes=yes)
+    def resumes(change: Change) -> bool:
+        asked = change.intent.detail.get("patch", {}).get("scaling")
+        return change.step == "mitigate.scale-up" and asked == {"min": least, "max": most}
+
+    return run_change(target, plan, dry_run=dry_run, yes=yes, resumes=resumes)
 
 
 @step(
@@ -170,10 +187,16 @@ def release_traffic(
         for revision in change.intent.detail.get("left", [])
     }
 
-    def plan(state: Any, change: str) -> Any:  # noqa: ANN401 - imported lazily
+    def plan(state: State, change: str) -> Plan:
         return planners.plan_release(target, state, change=change, left=left, force=force)
 
-    return run_change(target, plan, dry_run=dry_run, yes=yes)
+    return run_change(
+        target,
+        plan,
+        dry_run=dry_run,
+        yes=yes,
+        resumes=lambda change: change.step == "mitigate.release-traffic",
+    )
 
 
 @step(
@@ -204,7 +227,7 @@ def undo(
             data={"change": None, "status": "unchanged"},
         )
 
-    def plan(state: Any, attempt: str) -> Any:  # noqa: ANN401 - imported lazily
+    def plan(state: State, attempt: str) -> Plan:
         return plan_undo(
             target,
             state,
@@ -247,7 +270,7 @@ def _read_revisions(target: Target) -> dict[str, Revision]:
     return {revision.name: revision for revision in list_revisions(target)}
 
 
-def _read_serving_digest(target: Target, state: Any) -> str:  # noqa: ANN401 - imported lazily
+def _read_serving_digest(target: Target, state: State) -> str:
     from runbook.changes.state import read_digest
 
     serving = state.serving
@@ -256,14 +279,13 @@ def _read_serving_digest(target: Target, state: Any) -> str:  # noqa: ANN401 - i
 
 def _find_healthy(
     target: Target,
-    state: Any,
+    state: State,
     revisions: dict[str, Revision],
 ) -> tuple[str, dict[str, Any]]:
+    from checks.cloud_run import parse_service
     from checks.evidence import find_last_healthy
 
-    from checks.cloud_run import parse_service
-
-    found = find_last_healthy(target, parse_service(state.raw), list(revisions.values()))
+    found = find_last_healthy(target, parse_service(dict(state.raw)), list(revisions.values()))
     evidence = {
         "source": found.source,
         "requests": found.requests,

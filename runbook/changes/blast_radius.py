@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import RunbookError
+from checks.prometheus import query
+from checks.traffic import query_rates, share_by
 
 if TYPE_CHECKING:
     from checks.target import Target
     from runbook.changes.plan import Plan
     from runbook.changes.state import State
 
+_DEADLINE_S = 3.0
 _INSTANCES = 'count(up{job="convergence-api"} == 1)'
-_TENANTS = 'count(count by (tenant_id) (rate(http_requests_total{{tenant_id!=""}}[{window}]) > 0))'
 
 
 def find_blast_radius(target: Target, state: State, plan: Plan) -> dict[str, Any]:
@@ -30,7 +32,8 @@ def find_blast_radius(target: Target, state: State, plan: Plan) -> dict[str, Any
     radius: dict[str, Any] = {"revisions": revisions, "instances": None, "tenants": None}
     try:
         radius["instances"] = _count(target, _INSTANCES)
-        radius["tenants"] = _count(target, _TENANTS.format(window=target.window("5m")))
+        rates = query_rates(target, deadline_s=_DEADLINE_S)
+        radius["tenants"] = len([s for s in share_by(rates, "tenant") if s.name])
     except RunbookError as error:
         radius["unknown"] = str(error)
     return radius
@@ -45,7 +48,5 @@ def describe(radius: dict[str, Any]) -> str:
 
 
 def _count(target: Target, promql: str) -> int:
-    from checks.prometheus import query
-
-    samples = query(target, promql)
+    samples = query(target, promql, deadline_s=_DEADLINE_S)
     return int(samples[0].value) if samples else 0

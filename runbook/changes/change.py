@@ -25,6 +25,7 @@ from checks.errors import (
     RunbookError,
 )
 from runbook.changes import audit, blast_radius, cloud_run, verify
+from runbook.changes.plan import Patch, Plan
 from runbook.changes.report import make_report
 from runbook.changes.state import State, read_state
 from runbook.timeline import UNDO, Change, Timeline, new_change_id, open_timeline
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from checks.target import Target
     from runbook.changes.cloud_run import Outcome
-    from runbook.changes.plan import Plan
     from runbook.changes.verify import Findings
     from runbook.report import Report
 
@@ -78,11 +78,19 @@ class Session:
         )
 
 
-def run_change(target: Target, planner: Planner, *, dry_run: bool, yes: bool) -> Report:
+def run_change(
+    target: Target,
+    planner: Planner,
+    *,
+    dry_run: bool,
+    yes: bool,
+    resumes: Callable[[Change], bool] | None = None,
+) -> Report:
     """Carry a change through its parts and return its report.
 
-    `planner` makes the plan out of the state and a new change id. The report's exit code is 0
-    when the change is verified (or was so already) and 3 when it is not.
+    `planner` makes the plan out of the state and a new change id. A change that was broken off
+    after it was applied, and that `resumes` accepts, is verified instead of made once more. The
+    report's exit code is 0 when the change is verified (or was so already) and 3 when it is not.
 
     Raises:
         RefusedError: It would be unsafe, or somebody else changed the service since the plan.
@@ -92,7 +100,7 @@ def run_change(target: Target, planner: Planner, *, dry_run: bool, yes: bool) ->
     timeline = open_timeline(target.name)
     session: Session | None = None
     try:
-        state, plan = make_plan(target, planner)
+        state, plan = make_plan(target, planner, _find_interrupted(timeline, resumes))
         session = Session(target, timeline, plan, started, state, change=plan.undoes or plan.change)
         if dry_run:
             return _report(session, "planned", None)
@@ -101,9 +109,13 @@ def run_change(target: Target, planner: Planner, *, dry_run: bool, yes: bool) ->
         raise _describe_interruption(session) from error
 
 
-def make_plan(target: Target, planner: Planner) -> tuple[State, Plan]:
+def make_plan(
+    target: Target, planner: Planner, interrupted: Change | None = None
+) -> tuple[State, Plan]:
     """Part 1: return the state and what is proposed to be done about it."""
     state = read_state(target)
+    if interrupted is not None and _is_in_force(interrupted, state):
+        return state, _resume(interrupted, state)
     return state, planner(state, new_change_id())
 
 
@@ -189,11 +201,8 @@ def _carry_out(session: Session, *, yes: bool) -> Report:
     plan = session.plan
     outcome = cloud_run.Outcome()
     if plan.before == plan.after or plan.patch.empty:
-        interrupted = _find_interrupted(session)
-        if interrupted is None and not plan.undoes:
+        if not plan.resumes and not plan.undoes:
             return _report(session, "unchanged", _verify_unchanged(session))
-        if interrupted is not None:
-            session.change = interrupted.id
     else:
         confirm(session.target, plan, yes=yes)
         session.stage = "record"
@@ -229,16 +238,34 @@ def _conclude(session: Session, findings: Findings) -> Report:
     return _report(session, phase, findings)
 
 
-def _find_interrupted(session: Session) -> Change | None:
-    plan = session.plan
-    for change in reversed(session.timeline.changes()):
-        undoing = change.last.step == UNDO
-        if change.id == plan.undoes and change.interrupted:
-            return change
-        same = change.step == plan.step and change.intent.after == plan.after
-        if same and change.interrupted and not undoing:
+def _find_interrupted(
+    timeline: Timeline, accepts: Callable[[Change], bool] | None
+) -> Change | None:
+    changes = timeline.changes() if accepts else []
+    for change in reversed(changes):
+        if change.interrupted and change.last.step != UNDO and accepts and accepts(change):
             return change
     return None
+
+
+def _is_in_force(change: Change, state: State) -> bool:
+    return state.fields(change.intent.after) == change.intent.after
+
+
+def _resume(change: Change, state: State) -> Plan:
+    return Plan(
+        step=change.step,
+        change=change.id,
+        etag=state.etag,
+        generation=state.generation,
+        before=change.intent.after,
+        after=change.intent.after,
+        patch=Patch(**change.intent.detail["patch"]),
+        by_hand=(),
+        summary=f"Go on with {change.id}, which was broken off: {change.intent.detail['summary']}",
+        lasting=bool(change.intent.detail["lasting"]),
+        resumes=True,
+    )
 
 
 def _resolve_uncertainty(session: Session, reason: str) -> None:

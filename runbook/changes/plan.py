@@ -57,6 +57,7 @@ class Plan:
         lasting: Whether it stays in force until it is undone, and so stays listed.
         mends: Whether the symptom is expected to recede; an undo promises its state alone.
         undoes: The change that this takes back, or "".
+        resumes: Whether it is a recorded change that was broken off after it was applied.
     """
 
     step: str
@@ -72,6 +73,7 @@ class Plan:
     lasting: bool = False
     mends: bool = True
     undoes: str = ""
+    resumes: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
 
     @property

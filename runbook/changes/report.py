@@ -59,7 +59,7 @@ def describe_field(name: str, value: Any) -> str:  # noqa: ANN401 - a field of t
     if name == "traffic":
         return describe_traffic(value)
     if name == "scaling":
-        return f"{value['min']} to {value['max']}"
+        return f"{value['min']}..{value['max']}"
     return str(value or "-")
 
 

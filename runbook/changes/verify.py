@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import RunbookError
+from checks.prometheus import query
+from checks.rules import find_alert_rule
+from checks.service import check_health
 from checks.target import is_loopback
+from checks.traffic import query_rates, share_of_all
 from runbook.changes.state import LATEST, State
 
 if TYPE_CHECKING:
@@ -20,14 +24,12 @@ if TYPE_CHECKING:
 DEADLINE_S = 300.0
 # Processes start and requests travel in real time, however fast the target's rules run.
 LEAST_DEADLINE_S = 20.0
-SETTLE_S = 60.0
-LEAST_SETTLE_S = 1.5
+_SETTLE_S = 60.0
+_LEAST_SETTLE_S = 1.5
+_JUDGED_OVER = "1m"
+_PROBE_DEADLINE_S = 5.0
 HEALTHY_IN_A_ROW = 3
 
-_SHARE = (
-    'sum(rate(http_requests_total{{job="convergence-api",status_code=~"5.."}}[{window}]) or'
-    ' vector(0)) / sum(rate(http_requests_total{{job="convergence-api"}}[{window}]))'
-)
 _INSTANCES = 'count(convergence_instance_info{{revision="{revision}"}})'
 
 
@@ -126,47 +128,49 @@ def _look_at_split(plan: Plan, state: State, found: Findings) -> None:
 
 
 def _look_at_requests(target: Target, found: Findings) -> None:
-    from checks.service import check_health
-
-    health = check_health(target)
-    found.healthy_in_a_row = found.healthy_in_a_row + 1 if health.ready else 0
+    try:
+        ready = check_health(target, deadline_s=_PROBE_DEADLINE_S).ready
+    except RunbookError:
+        ready = False
+    found.healthy_in_a_row = found.healthy_in_a_row + 1 if ready else 0
     if found.healthy_in_a_row < HEALTHY_IN_A_ROW:
-        found.missing.append("the service does not answer /health/ready with 200 in a row")
+        found.missing.append("the service does not answer /health/ready with 200 every time")
 
 
 def _look_at_symptom(target: Target, found: Findings) -> None:
-    from checks.symptoms import MAX_ERROR_SHARE
-
-    from checks.prometheus import query
-
     if target.prometheus is None:
         found.notes = ["No Prometheus: only requests to /health/ready were judged."]
         return
-    settled = found.served_since is not None and (
-        time.monotonic() - found.served_since >= max(target.seconds(SETTLE_S), LEAST_SETTLE_S)
-    )
     try:
-        samples = query(target, _SHARE.format(window=target.window("1m")))
+        rates = query_rates(target, _JUDGED_OVER, deadline_s=_PROBE_DEADLINE_S)
     except RunbookError:
         found.notes = ["Prometheus does not answer: only requests to /health/ready were judged."]
         return
-    values = [sample.value for sample in samples if sample.value == sample.value]
-    found.error_share = values[0] if values else None
-    found.notes = [] if values else ["No requests were measured: only /health/ready was judged."]
-    if not settled:
-        found.missing.append("a minute of requests since the change, to judge the symptom by")
-    elif found.error_share is not None and found.error_share > MAX_ERROR_SHARE:
+    found.notes = []
+    if found.served_since is None or time.monotonic() - found.served_since < _settle_s(target):
+        found.missing.append("too few requests since the change to judge the symptom by")
+        return
+    if not rates.rows:
+        found.notes = ["No requests were measured: only /health/ready was judged."]
+        return
+    found.error_share = share_of_all(rates).error_share
+    limit = find_alert_rule("HighErrorRate").threshold or 0.0
+    if found.error_share > limit:
         found.missing.append(f"{found.error_share:.1%} of requests still end in a server error")
 
 
-def _look_at_instances(target: Target, plan: Plan, state: State, found: Findings) -> None:
-    from checks.prometheus import query
+def _settle_s(target: Target) -> float:
+    # Older samples must have left the window, or the error share would be that of the past.
+    return max(target.seconds(_SETTLE_S), _LEAST_SETTLE_S)
 
+
+def _look_at_instances(target: Target, plan: Plan, state: State, found: Findings) -> None:
     least = (plan.patch.scaling or {}).get("min", 0)
     if target.prometheus is None or not least:
         return
+    promql = _INSTANCES.format(revision=state.template)
     try:
-        samples = query(target, _INSTANCES.format(revision=state.template))
+        samples = query(target, promql, deadline_s=_PROBE_DEADLINE_S)
     except RunbookError:
         return
     found.instances = int(samples[0].value) if samples else 0
