@@ -95,10 +95,17 @@ def make_reader(operand: Operand) -> Reader:
         return _extract_reader(inner, operand.pattern)
     kind = _CAST_KINDS[operand.to]
     return lambda entry: [
-        cast
-        for value in inner(entry)
-        if (cast := _to_text(value) if kind == "string" else convert(value, kind)) is not None
+        cast for value in inner(entry) if (cast := _cast(value, kind)) is not None
     ]
+
+
+def _cast(value: object, kind: ValueKind) -> object:
+    """Return `value` in the JSON form of `kind`, None where it cannot be cast."""
+    if kind == "string":
+        return _to_text(value)
+    converted = convert(value, kind)
+    # Times keep their text, which is their JSON form.
+    return value if converted is not None and kind in {"timestamp", "duration"} else converted
 
 
 def _field_reader(field: Field) -> Reader:
