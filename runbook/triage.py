@@ -1,0 +1,218 @@
+"""Triage: every alert's symptoms at once, ranked, with the command that mends the first one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runbook.report import Level, Report, Table
+from runbook.step import step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invoke.context import Context
+
+    from checks.cloud_run import Revision
+    from runbook.triage_probes import Snapshot
+    from runbook.triage_rules import Verdict
+
+_DEPLOYMENTS = 4
+_CURL = "curl --silent --show-error --fail-with-body --max-time 10"
+_QUERY = f"{_CURL} --get {{prometheus}}/api/v1/query --data-urlencode"
+
+
+@step(
+    alerts=("ServiceDown", "HighErrorRate"),
+    by_hand=(
+        "gcloud run services describe {service} --project={project} --region={region}",
+        (
+            "gcloud run revisions list --service={service} --project={project} --region={region}"
+            " --limit=5"
+        ),
+        (
+            "gcloud logging read 'resource.type=cloud_run_revision"
+            " AND resource.labels.service_name={service} AND severity>=ERROR'"
+            " --project={project} --freshness=1h --limit=200 --format=json"
+        ),
+        f"{_CURL} {{prometheus}}/api/v1/alerts",
+        f"""{_QUERY} 'query=count(up{{{{job="convergence-api"}}}} == 1)'""",
+        (
+            f"{_QUERY} 'query=sum by (tenant_id, path, revision, status_code)"
+            """ (rate(http_requests_total{{job="convergence-api"}}[{window}]))'"""
+        ),
+        f"{_CURL} {{service_url}}/health/ready",
+    ),
+    default=True,
+)
+def triage(_c: Context) -> Report:
+    """Look at every alert at once: what is wrong, whom it hits, and what to run now."""
+    from checks.target import load_target
+    from runbook.triage_probes import add_evidence, take_snapshot
+    from runbook.triage_rules import has_symptom, judge
+
+    target = load_target()
+    found = take_snapshot(target)
+    if has_symptom(found):
+        add_evidence(target, found)
+    return build_report(found, judge(target, found))
+
+
+def build_report(found: Snapshot, verdicts: Sequence[Verdict]) -> Report:
+    """Return the report on ranked verdicts: the first one's command comes next."""
+    loud = [verdict for verdict in verdicts if not verdict.is_quiet]
+    finding, level = _state_finding(found, loud)
+    evidence: list[Table | str] = []
+    for verdict in loud:
+        evidence += [f"{verdict.rule.name}: {line}" for line in verdict.evidence]
+        evidence.append(f"{verdict.rule.name}: {verdict.advice.why}")
+    evidence += [_tabulate_alerts(verdicts), _tabulate_deployments(found)]
+    evidence += _describe_situation(found)
+    return Report(
+        finding=finding,
+        level=level,
+        evidence=tuple(evidence),
+        next_steps=_list_next(found, loud),
+        data={
+            "alerts": [_verdict_as_data(verdict) for verdict in verdicts],
+            "serving": found.serving,
+            "pinned": found.pinned,
+            "deployments": _deployments_as_data(found),
+            "failed_deployment": _name_failed(found),
+            "open_changes": found.open_changes,
+            "silent": {name: str(error) for name, error in sorted(found.silent.items())},
+        },
+    )
+
+
+def _state_finding(found: Snapshot, loud: Sequence[Verdict]) -> tuple[str, Level]:
+    failed = _find_failed(found)
+    if loud:
+        first = loud[0]
+        state = {"seen": "to be seen, and no alert says so yet"}.get(first.state, first.state)
+        told = f"{first.rule.name} ({first.rule.priority}) is {state}; it hits {first.hits}."
+        return told, "bad"
+    if failed is not None:
+        return (
+            (
+                f"The deployment of {failed.name} never became ready; traffic stays on "
+                f"{found.serving}, so there is nothing to mitigate."
+            ),
+            "warn",
+        )
+    if found.service is None and found.rates is None:
+        return "Nothing could be asked: neither Cloud Run nor metrics answer.", "bad"
+    if found.rules is None:
+        return "No symptom of any alert is to be seen, without Prometheus.", "warn"
+    return "No alert is pending or firing.", "good"
+
+
+def _list_next(found: Snapshot, loud: Sequence[Verdict]) -> tuple[str, ...]:
+    if loud:
+        commands = [verdict.advice.command for verdict in loud if verdict.advice.command]
+        return tuple(dict.fromkeys(commands)) or ("invoke assess, in a minute again",)
+    if _find_failed(found) is not None:
+        return ("invoke assess.errors",)
+    return ("invoke mitigate",) if found.open_changes else ()
+
+
+def _find_failed(found: Snapshot) -> Revision | None:
+    from checks.symptoms import find_failed_deployment
+
+    if found.service is None:
+        return None
+    return find_failed_deployment(found.service, found.revisions)
+
+
+def _name_failed(found: Snapshot) -> str | None:
+    failed = _find_failed(found)
+    return failed.name if failed else None
+
+
+def _describe_situation(found: Snapshot) -> list[str]:
+    told = []
+    failed = _find_failed(found)
+    if failed is not None:
+        told.append(f"{failed.name} never became ready: {failed.message}")
+    if found.pinned and found.service is not None:
+        latest = found.service.latest_ready
+        told.append(
+            f"Traffic is pinned to {found.serving}; the latest ready revision is {latest}."
+            if latest != found.serving
+            else f"Traffic is pinned to {found.serving}: a deployment would get none."
+        )
+    for change in found.open_changes:
+        told.append(
+            f"Still in force: {change['step']} since {change['since'][:19]}Z"
+            f" by {change['who']}; {change['undo']}"
+        )
+    if found.rates is not None and found.rates.note:
+        told.append(found.rates.note)
+    for name, error in sorted(found.silent.items()):
+        if name not in {"evidence", "latest", "recent"}:
+            told.append(f"No answer on {name}: {error}")
+    return told
+
+
+def _tabulate_alerts(verdicts: Sequence[Verdict]) -> Table:
+    return Table(
+        columns=("alert", "state", "priority", "since", "hits", "recommended"),
+        rows=tuple(
+            (
+                verdict.rule.name,
+                verdict.state,
+                verdict.rule.priority,
+                verdict.since[:19],
+                verdict.hits,
+                verdict.advice.command or ("" if verdict.is_quiet else "wait"),
+            )
+            for verdict in verdicts
+        ),
+    )
+
+
+def _tabulate_deployments(found: Snapshot) -> Table:
+    rows = tuple(
+        (
+            str(entry["revision"]),
+            str(entry["created"])[:19],
+            str(entry["state"]),
+            f"{entry['percent']} %",
+            str(entry["image"]),
+        )
+        for entry in _deployments_as_data(found)
+    )
+    return Table(
+        columns=("deployment", "created", "state", "traffic", "image"),
+        rows=rows,
+        right=("traffic",),
+    )
+
+
+def _deployments_as_data(found: Snapshot) -> list[dict[str, Any]]:
+    from checks.cloud_run import serving_shares
+
+    shares = serving_shares(found.service) if found.service else {}
+    return [
+        {
+            "revision": revision.name,
+            "created": revision.created,
+            "state": "ready" if revision.ready else "failed" if revision.failed else "starting",
+            "percent": shares.get(revision.name, 0),
+            "image": revision.image,
+        }
+        for revision in found.revisions[:_DEPLOYMENTS]
+    ]
+
+
+def _verdict_as_data(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "alert": verdict.rule.name,
+        "state": verdict.state,
+        "severity": verdict.rule.severity,
+        "priority": verdict.rule.priority,
+        "since": verdict.since or None,
+        "hits": verdict.hits,
+        "evidence": list(verdict.evidence),
+        "recommend": verdict.advice.command,
+        "why": verdict.advice.why,
+    }

@@ -1,0 +1,308 @@
+"""What a snapshot means: which alert comes first, whom it hits, and what the page recommends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from checks import symptoms, traffic
+from checks.evidence import HEALTHY_ERROR_SHARE
+from checks.rules import AlertRule, find_alert_rule, read_alert_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from checks.prometheus import Alert
+    from checks.target import Target
+    from runbook.triage_probes import Snapshot
+
+DEPLOYMENT_S = 900.0
+_STATES = ("firing", "pending", "seen", "unknown", "quiet")
+_QUIET = frozenset({"quiet", "unknown"})
+_NAMED_TENANTS = 4
+
+ROLLBACK = "invoke mitigate.rollback"
+RESTART = "invoke mitigate.restart"
+RELEASE = "invoke mitigate.release-traffic"
+LOOK_CLOSER = "invoke assess.error-pattern"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The command that the page recommends, and why; an empty command means wait."""
+
+    command: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One alert, as triage sees it.
+
+    Attributes:
+        state: `firing`, `pending`, `seen` (the symptom is there, Prometheus does not say so),
+            `unknown` (nobody could be asked) or `quiet`.
+        since: When it became pending, RFC 3339, or an empty string.
+        hits: Whom it hits, in words.
+        evidence: What this rests on, a sentence each.
+    """
+
+    rule: AlertRule
+    state: str
+    since: str
+    hits: str
+    evidence: tuple[str, ...]
+    advice: Advice
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing needs to be done about it."""
+        return self.state in _QUIET
+
+
+def find_state(rule: AlertRule, found: Snapshot) -> tuple[str, str]:
+    """Return the alert's state and since when: from Prometheus, else from the symptom itself."""
+    alert = _find_alert(rule.name, found)
+    if alert is not None:
+        return alert.state, alert.active_since
+    if found.rules is not None and any(loaded.name == rule.name for loaded in found.rules):
+        return "quiet", ""
+    return _SYMPTOMS[rule.name](found), ""
+
+
+def has_symptom(found: Snapshot) -> bool:
+    """Return whether any alert is firing, pending, or to be seen by its symptom."""
+    return any(find_state(rule, found)[0] not in _QUIET for rule in read_alert_rules())
+
+
+def judge(target: Target, found: Snapshot) -> list[Verdict]:
+    """Return a verdict for each alert of `checks/alerts.yml`, the most urgent first."""
+    verdicts = []
+    for rule in read_alert_rules():
+        state, since = find_state(rule, found)
+        quiet = state in _QUIET
+        verdicts.append(
+            Verdict(
+                rule=rule,
+                state=state,
+                since=since,
+                hits="" if quiet else describe_hits(rule.name, found),
+                evidence=() if quiet else collect_evidence(rule.name, found),
+                advice=Advice("", "") if quiet else advise(rule.name, since, target, found),
+            )
+        )
+    return sorted(verdicts, key=lambda v: (_STATES.index(v.state), v.rule.priority))
+
+
+def advise(name: str, since: str, target: Target, found: Snapshot) -> Advice:
+    """Return what the page recommends for the alert in the state at hand."""
+    if is_recovering(name, found):
+        step = found.open_changes[0]["step"]
+        return Advice("", f"{step} is in force and requests succeed again: wait for it to clear.")
+    if should_release(found):
+        assert found.service is not None  # noqa: S101 - should_release read it
+        return Advice(
+            RELEASE,
+            f"Traffic is pinned to {found.serving}, which fails, while the newer "
+            f"{found.service.latest_ready} is ready, gets no traffic, and is not known to fail.",
+        )
+    if name == "ServiceDown":
+        return advise_service_down(found)
+    return advise_high_error_rate(since, target, found)
+
+
+def is_recovering(name: str, found: Snapshot) -> bool:
+    """Return whether a change is in force and the symptom is gone, so that the alert only lags."""
+    if not found.open_changes:
+        return False
+    if name == "ServiceDown":
+        return bool(found.up) and found.health is not None and found.health.ready
+    if found.recent is None:
+        return False
+    now = traffic.share_of_all(found.recent)
+    return now.per_second > 0 and now.error_share <= HEALTHY_ERROR_SHARE
+
+
+def should_release(found: Snapshot) -> bool:
+    """Return whether traffic is pinned to what fails while the latest revision may well be good.
+
+    Not after a rollback of ours: that one pinned the traffic away from the latest on purpose.
+    """
+    service = found.service
+    if service is None or not found.pinned or service.latest_ready in {"", found.serving}:
+        return False
+    if any(change["step"] == "mitigate.rollback" for change in found.open_changes):
+        return False
+    latest = found.find_revision(service.latest_ready)
+    serving = found.find_revision(found.serving)
+    if latest is None or serving is None or latest.created <= serving.created:
+        return False
+    measured = found.latest_evidence
+    failed_before = measured is not None and measured.error_share > HEALTHY_ERROR_SHARE
+    return not failed_before and not symptoms.list_ended(found.platform, latest.name)
+
+
+def advise_service_down(found: Snapshot) -> Advice:
+    """Return the advice for a service of which no instance answers."""
+    serving = found.serving
+    ended = symptoms.list_ended(found.platform, serving)
+    unstarted = symptoms.list_not_started(found.platform, serving)
+    if ended or unstarted:
+        cause = (unstarted or ended)[0].message
+        told = f"Containers of {serving} cannot keep running ({cause[:160]})"
+        if found.healthy_before is not None:
+            return Advice(ROLLBACK, f"{told}; {_describe_before(found)}.")
+        return Advice(
+            "invoke assess.revisions",
+            f"{told}, and no other revision is known to have served healthily: choose one, then "
+            f"{ROLLBACK} --to=REVISION.",
+        )
+    status = found.health.status if found.health else None
+    if symptoms.is_silent(status, deadline_passed=found.health_timed_out):
+        return Advice(
+            RESTART,
+            f"Instances of {serving or 'the service'} take connections and do not answer, none "
+            "ended by itself: they hang.",
+        )
+    return Advice(RESTART, "No instance answers, and nothing shows that one of them ended.")
+
+
+def advise_high_error_rate(since: str, target: Target, found: Snapshot) -> Advice:
+    """Return the advice for a service that answers many requests with a server error."""
+    revision = found.find_revision(found.serving)
+    created = revision.created if revision else ""
+    began = since or _first_error(found)
+    deployed = symptoms.came_with(began, created, target.seconds(DEPLOYMENT_S))
+    if deployed and found.healthy_before is not None:
+        return Advice(
+            ROLLBACK,
+            f"The errors came with {found.serving}, deployed just before; "
+            f"{_describe_before(found)}.",
+        )
+    full = found.rates is not None and symptoms.is_mostly_unavailable(found.rates)
+    if full and symptoms.is_at_capacity(found.cpu_percents):
+        mean = sum(found.cpu_percents) / len(found.cpu_percents)
+        return Advice(
+            _scale_up(found),
+            f"Most errors are 503 with {len(found.cpu_percents)} instances at {mean:.0f} % of "
+            "their CPU: there is more work than they can do, and no deployment brought it.",
+        )
+    failing = [name for name, works in (found.health.checks if found.health else {}).items()
+               if not works]  # fmt: skip
+    if failing:
+        return Advice(
+            "invoke assess.errors",
+            f"The service says that {', '.join(failing)} does not work, and no deployment came "
+            "with it: a rollback would not help.",
+        )
+    return Advice(LOOK_CLOSER, "No deployment and no lack of capacity explains it: look closer.")
+
+
+def describe_hits(name: str, found: Snapshot) -> str:
+    """Return whom the alert hits: everyone, or which tenants and endpoints."""
+    if name == "ServiceDown":
+        return "all tenants"
+    if found.rates is None:
+        return "unknown: no rates"
+    tenants = [share for share in traffic.share_by(found.rates, "tenant") if share.name]
+    paths = traffic.share_by(found.rates, "path")
+    threshold = find_alert_rule(name).threshold or 0.0
+    confined = symptoms.find_confined(tenants)
+    if confined is not None:
+        who = f"one tenant: {confined.name}"
+    else:
+        hit = symptoms.list_affected(tenants, threshold)
+        named = ", ".join(share.name for share in hit[:_NAMED_TENANTS])
+        more = ", …" if len(hit) > _NAMED_TENANTS else ""
+        everyone = tenants and len(hit) == len(tenants)
+        who = "all tenants" if everyone else f"{len(hit)} of {len(tenants)} tenants"
+        who += f" ({named}{more})" if named and not everyone else ""
+    bad = symptoms.list_affected(paths, threshold)
+    if paths and 0 < len(bad) < len(paths):
+        return f"{who}; endpoints {', '.join(share.name for share in bad)}"
+    return who
+
+
+def collect_evidence(name: str, found: Snapshot) -> tuple[str, ...]:
+    """Return what is known about the symptom, a sentence each."""
+    told = []
+    if found.up is not None:
+        told.append(f"{found.up} instances answer Prometheus.")
+    if found.health is not None:
+        told.append(f"GET /health/ready answers {found.health.status}.")
+    elif "health" in found.silent:
+        told.append(f"GET /health/ready: {found.silent['health']}")
+    if name != "ServiceDown" and found.rates is not None:
+        whole = traffic.share_of_all(found.rates)
+        told.append(
+            f"{whole.error_share:.1%} of {whole.per_second:.0f} requests a second fail "
+            f"({found.rates.source}, {found.rates.window_s:g} s)."
+        )
+        told += [
+            f"{share.name}: {share.error_share:.0%} of its requests fail."
+            for share in traffic.share_by(found.rates, "revision")
+            if share.errors_per_second > 0 and share.name
+        ]
+    told += _describe_ends(found)
+    return tuple(told)
+
+
+def _describe_ends(found: Snapshot) -> list[str]:
+    serving = found.serving
+    told = []
+    for kind, entries in (
+        ("ended by themselves", symptoms.list_ended(found.platform, serving)),
+        ("could not start", symptoms.list_not_started(found.platform, serving)),
+    ):
+        if entries:
+            told.append(f"Containers of {serving} {kind} {len(entries)} times lately.")
+    return told
+
+
+def _describe_before(found: Snapshot) -> str:
+    before = found.healthy_before
+    assert before is not None  # noqa: S101 - callers have checked
+    return (
+        f"{before.revision} last served healthily ({before.error_share:.1%} of {before.requests} "
+        f"requests failed, by {before.source})"
+    )
+
+
+def _scale_up(found: Snapshot) -> str:
+    scaling = (found.service.template.get("scaling") or {}) if found.service else {}
+    most = int(scaling.get("maxInstanceCount", 0)) or 10
+    return f"invoke mitigate.scale-up --min-instances={most} --max-instances={2 * most}"
+
+
+def _first_error(found: Snapshot) -> str:
+    """Without Prometheus: the serving revision's own creation stands for the onset."""
+    revision = found.find_revision(found.serving)
+    return revision.created if revision is not None and found.rules is None else ""
+
+
+def _find_alert(name: str, found: Snapshot) -> Alert | None:
+    alerts = [alert for alert in found.alerts if alert.name == name]
+    return min(alerts, key=lambda alert: _STATES.index(alert.state)) if alerts else None
+
+
+def _see_service_down(found: Snapshot) -> str:
+    if found.up is not None:
+        return "seen" if found.up == 0 else "quiet"
+    if found.health is not None and found.health.ready:
+        return "quiet"
+    return "seen" if found.rates is None else "quiet"
+
+
+def _see_high_error_rate(found: Snapshot) -> str:
+    if found.rates is None:
+        return "unknown"
+    share = traffic.share_of_all(found.rates).error_share
+    return (
+        "seen" if symptoms.exceeds(share, find_alert_rule("HighErrorRate").threshold) else "quiet"
+    )
+
+
+_SYMPTOMS: dict[str, Callable[[Snapshot], str]] = {
+    "ServiceDown": _see_service_down,
+    "HighErrorRate": _see_high_error_rate,
+}
