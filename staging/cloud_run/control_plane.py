@@ -250,7 +250,7 @@ class CloudRun:
             settings = v2.render_settings(self.store.service.spec)
             current = read_value(settings, v2_schema.SERVICE, "service")
             desired = apply_mask(current, given, paths)
-        spec = v2.parse_service(desired)
+        spec = v2.keep_client(v2.parse_service(desired), self.store.service.spec.template)
         version = given.get("etag", "").strip('"')
         if validate_only:
             self.store.check(spec, version)

@@ -101,13 +101,27 @@ def _read_message(value: object, kind: Message, path: str) -> dict[str, Any]:
     return result
 
 
+_EMPTY: Mapping[str, tuple[object, ...]] = {
+    "string": ("",),
+    "bool": (False,),
+    "int32": (0, "0"),
+    "int64": (0, "0"),
+    "duration": (),
+    "map": ({},),
+}
+
+
 def is_default(value: object, kind: FieldType) -> bool:
     """Return whether a value says nothing, as proto3 clients send for fields never set."""
+    if value is None:
+        return True
     if isinstance(kind, Enum):
-        return value in (None, 0) or kind.values.get(str(value)) == 0
-    if isinstance(kind, Message):
-        return value is None
-    return value in (None, "", 0, False, [], {}, "0s")
+        return value == 0 or kind.values.get(str(value)) == 0
+    if isinstance(kind, Scalar):
+        return any(type(value) is type(empty) and value == empty for empty in _EMPTY[kind.kind])
+    if isinstance(kind, Unsupported):
+        return not value
+    return isinstance(kind, Repeated) and value == []
 
 
 def _read_enum(value: object, kind: Enum, path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,12 @@ def parse_service(message: Mapping[str, Any]) -> ServiceSpec:
         client=message.get("client", ""),
         client_version=message.get("clientVersion", ""),
     )
+
+
+def keep_client(spec: ServiceSpec, template: Template) -> ServiceSpec:
+    """Return `spec` with the client that v1 notes on a template and v2 cannot say."""
+    kept = replace(spec.template, client=template.client, client_version=template.client_version)
+    return replace(spec, template=kept)
 
 
 def _check_keys(items: Mapping[str, str], path: str) -> Mapping[str, str]:
