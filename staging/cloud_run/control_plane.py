@@ -117,13 +117,14 @@ class CloudRun:
         Raises:
             TimeoutError: when its instances are not ready within 20 s.
         """
-        await self._clear_fleet()
+        # The loops end first: one that ran half-way would start instances of what is forgotten.
+        await self.stop()
         self.operations.clear()
         self._reconciler.clear()
         self.registry.clear()
         self.registry.update(self._images)
         self.store.reset()
-        await self._bring_up()
+        await self.start()
 
     async def _clear_fleet(self) -> None:
         tasks, pools = list(self._pool_tasks.values()), list(self._pools.values())
