@@ -100,12 +100,9 @@ def reset(c: Context) -> Report:  # noqa: ARG001
     needs_target=False,
     positional=["fault"],
     example={"fault": "endpoint-errors"},
-    help={
-        "fault": "What breaks; without it, the faults are listed.",
-        "seed": "Make the choices that the fault leaves to chance repeatable.",
-    },
+    help={"fault": "What breaks; without it, the faults are listed."},
 )
-def break_(c: Context, fault: str = "", seed: int = 0) -> Report:  # noqa: ARG001
+def break_(c: Context, fault: str = "") -> Report:  # noqa: ARG001
     """Break the embedded staging on purpose; without a fault, list the faults."""
     target = find_staging()
     faults = read_faults(target)
@@ -122,9 +119,7 @@ def break_(c: Context, fault: str = "", seed: int = 0) -> Report:  # noqa: ARG00
             next_step="invoke staging.break",
             subject=fault,
         )
-    found = ask_control(
-        target, "POST", "/break", {"fault": fault} | ({"seed": seed} if seed else {})
-    )
+    found = ask_control(target, "POST", "/break", {"fault": fault})
     return Report(
         f"The embedded staging is broken: {fault}.",
         level="warn",
