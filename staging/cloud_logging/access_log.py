@@ -1,12 +1,12 @@
 """haproxy's access log, one JSON object a datagram, as Cloud Run's request log.
 
-Keys of the object, numbers as JSON numbers or as strings: `time` (seconds since 1970, with
-milliseconds, of when the request was accepted), `revision` ("" when none was chosen), `server`
-(`<NOSRV>` when none was there), `method`, `path` (with its query), `status`, `latency_ms`, `source`
-(the client's address), `request_bytes`, `response_bytes`, `user_agent`, `host`, `trace` (the header
-X-Cloud-Trace-Context), `protocol`, `termination` (haproxy's two letters). Only `status`, `method`
-and `path` must be there; "-" counts as absent. What a syslog header puts before the object is
-passed over.
+Keys of the object, numbers as JSON numbers or as strings: `time_s` and `time_ms` (seconds since
+1970, and milliseconds 0 to 999, of when the request was accepted), `revision` ("" when none was
+chosen), `server` (`<NOSRV>` when none was there), `method`, `path` (with its query), `status`,
+`latency_ms`, `source` (the client's address), `request_bytes`, `response_bytes`, `user_agent`,
+`host`, `trace` (the header X-Cloud-Trace-Context), `protocol`, `termination` (haproxy's two
+letters). Only `status`, `method` and `path` must be there; "-" counts as absent. What a syslog
+header puts before the object is passed over.
 """
 
 from __future__ import annotations
@@ -70,13 +70,17 @@ class AccessLog:
         text = _explain(status, server, str(fields.get("termination", "--")))
         if text:
             entry["textPayload"] = text
-        entry.update(_accepted_at(fields.get("time")))
+        seconds = _number(fields, "time_s")
+        if seconds is not None and seconds < _LATEST_S:
+            moment = seconds * 10**9 + (_number(fields, "time_ms") or 0) % 1000 * 10**6
+            entry["timestamp"] = format_timestamp(moment)
         entry.update(_trace(fields.get("trace"), self.origin.project))
         return entry
 
     def _http_request(self, fields: Mapping[str, Any], status: int, path: str) -> dict[str, Any]:
         host = str(fields.get("host") or "-")
-        base = self.base_url if host == "-" else f"https://{host}"
+        scheme = self.base_url.partition("://")[0] or "https"
+        base = self.base_url if host == "-" else f"{scheme}://{host}"
         request: dict[str, Any] = {"requestUrl": f"{base}{path}", "status": status}
         for name, field in _STRINGS.items():
             if isinstance(fields.get(name), str) and fields[name] not in {"", "-"}:
@@ -110,12 +114,6 @@ def _number(fields: Mapping[str, Any], name: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return int(value) if 0 <= value < 10**18 else None
-
-
-def _accepted_at(seconds: object) -> dict[str, str]:
-    if not isinstance(seconds, float) or not 0 <= seconds < _LATEST_S:
-        return {}
-    return {"timestamp": format_timestamp(round(seconds * 1000) * 10**6)}
 
 
 def _severity(status: int) -> str:

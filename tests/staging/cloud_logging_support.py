@@ -53,7 +53,7 @@ class LoggingServer:
         self.collector = Collector(self.store)
         self.lines = directory / "logs.sock"
         self.access_log = directory / "access.sock"
-        self.port = _find_free_port()
+        self.port = find_free_port()
         self._server = LocalServer(Starlette(routes=routes(self.store)), self.port)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -122,7 +122,8 @@ def _json(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-def _find_free_port() -> int:
+def find_free_port() -> int:
+    """Return a loopback port that nobody listened on a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

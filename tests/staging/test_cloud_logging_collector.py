@@ -11,12 +11,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from staging.cloud_logging.access_log import AccessLog
 from staging.cloud_logging.collector import LineSplitter
 from staging.cloud_logging.errors import InvalidEntryError
 from staging.cloud_logging.lines import MAX_LINE_BYTES, TRUNCATION_NOTE, Origin, make_entry
-from tests.staging.cloud_logging_support import HEADER, RESOURCE, serve_logging
+from staging.cloud_logging.values import parse_timestamp
+from staging.ingress.config import render_config
+from tests.staging.cloud_logging_support import HEADER, RESOURCE, find_free_port, serve_logging
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -189,7 +192,8 @@ def test_special_fields_move_to_the_entry() -> None:
 
 
 ACCESS = {
-    "time": 1795415094.042,
+    "time_s": "1795415094",
+    "time_ms": "042",
     "revision": HEADER["revision"],
     "server": "s3",
     "method": "GET",
@@ -232,6 +236,52 @@ def test_a_datagram_becomes_a_request_entry(server: LoggingServer) -> None:
     }
     assert second["httpRequest"]["status"] == 200
     assert server.collector.refused == 1
+
+
+def test_a_real_haproxy_s_requests_arrive(server: LoggingServer, tmp_path: Path) -> None:
+    split = tmp_path / "split.map"
+    split.touch()
+    port = find_free_port()
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(
+        render_config(
+            port=port,
+            admin=tmp_path / "admin.sock",
+            split=split,
+            access_log=server.access_log,
+            addresses=["127.0.0.1"],
+        )
+    )
+    started = time.time()
+    haproxy = subprocess.Popen(["haproxy", "-db", "-f", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: is_open(port), deadline_s=10, what="haproxy listens")
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(20):  # Some of them begin at less than 100 ms of a second.
+            agent = {"user-agent": 'say "\x1b[2J"\\'}
+            answer = requests.get(f"{address}/a?b=%22%1b", headers=agent, timeout=5)
+            assert answer.status_code == 503
+            time.sleep(0.03)
+        wait_until(lambda: len(server.store) >= 20, deadline_s=5, what="20 requests")
+    finally:
+        haproxy.kill()
+        haproxy.wait(10)
+    assert server.collector.refused == 0
+    url = f"https://127.0.0.1:{port}/a?b=%22%1b"
+    entries = server.read(f'httpRequest.requestUrl="{url}"')["entries"]
+    assert len(entries) == 20
+    for entry in entries:
+        at = parse_timestamp(entry["timestamp"])
+        assert at is not None
+        assert started - 1 < at / 1e9 < time.time()
+        assert at % 10**6 == 0
+        assert entry["httpRequest"]["userAgent"].startswith('say "')
+        assert "no available instance" in entry["textPayload"]
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize(
