@@ -23,13 +23,14 @@ def build(_c: Context, strict: bool = True, to: str = "site") -> None:
 
     started = time.monotonic()
     folder = (ROOT / to).resolve()
-    if folder == ROOT or folder in ROOT.parents:
+    own = folder in {ROOT / name for name in (*WATCHED, "tests", "staging", ".git", ".venv")}
+    if own or folder == ROOT or folder in ROOT.parents:
         raise Exit(f"{to!r} would be emptied by the build; name a folder of its own.", code=2)
     arguments = ["build", "--clean", "--site-dir", str(folder), *(["--strict"] if strict else [])]
     done = subprocess.run(_mkdocs(*arguments), cwd=ROOT, env=_environment(), check=False)
     if done.returncode != 0:
         raise Exit("The site was not built; the first error above names the page.", code=1)
-    pages = sum(1 for _ in folder.rglob("*.html"))
+    pages = sum(page.name != "404.html" for page in folder.rglob("*.html"))
     print(f"{pages} pages in {time.monotonic() - started:.1f} s: {folder / 'index.html'}")  # noqa: T201
 
 

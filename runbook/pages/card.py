@@ -6,6 +6,8 @@ from typing import Any
 from runbook.pages.alerts import Rule, find_rule, read_notice
 from runbook.pages.commands import command_line, find_step, render_command, render_first_command
 from runbook.pages.proof import (
+    DRY_RUN,
+    Proof,
     find_output,
     read_proof,
     render_badge,
@@ -14,7 +16,7 @@ from runbook.pages.proof import (
 )
 from runbook.pages.reference import render_by_hand_table
 from runbook.pages.results import Verification
-from runbook.pages.text import PageError, escape, fence
+from runbook.pages.text import LONGEST_OUTPUT, PageError, escape, fence
 
 
 def render_card(root: Path, run: Verification | None, alert: str, first: str) -> str:
@@ -63,26 +65,34 @@ def render_mitigation(
         [
             render_command(run, name, **arguments),
             render_mitigation_proof(proof),
-            _dry_run(find_output(proof, _dry_run_line(name)), name, arguments),
+            _dry_run(proof, name, arguments),
+            _expected(proof, name),
             _undo(),
         ]
     )
 
 
-def _dry_run_line(name: str) -> str:
-    return f"{command_line(name)} --dry-run"
-
-
-def _dry_run(output: str | None, name: str, arguments: dict[str, Any]) -> str:
-    line = f"{command_line(name, **arguments)} --dry-run"
+def _dry_run(proof: Proof, name: str, arguments: dict[str, Any]) -> str:
+    line = f"{command_line(name, **arguments)} {DRY_RUN}"
+    output = find_output(proof, line)
     shown = (
-        f"It printed, when last verified:\n\n{fence(output, 'text')}"
+        f"It printed, when last verified:\n\n{fence(output[:LONGEST_OUTPUT], 'text')}"
         if output
         else "It shows the state before and after, the vendor line, and whom it touches."
     )
     return (
         "\n/// details | Dry run: see the plan, change nothing\n    type: dry-run\n\n"
         f"{fence(line)}\n\n{shown}\n\n///\n"
+    )
+
+
+def _expected(proof: Proof, name: str) -> str:
+    output = find_output(proof, command_line(name))
+    if output is None:
+        return ""
+    return (
+        "\n/// details | What to expect: its output when last proven\n    type: expected\n\n"
+        f"{fence(output[:LONGEST_OUTPUT], 'text')}\n\n///\n"
     )
 
 

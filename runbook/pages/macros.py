@@ -6,6 +6,9 @@ from importlib import import_module, reload
 from pathlib import Path
 from typing import Any
 
+# Unlike `python -m mkdocs`, the programs `mkdocs` and `zensical` do not look here for modules.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from runbook.pages import alerts, card, commands, proof, reference, results, templates, text
 
 # Later ones import earlier ones.

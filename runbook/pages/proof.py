@@ -14,6 +14,7 @@ from runbook.pages.results import (
 )
 from runbook.pages.text import escape, escape_block, iso_time, plain_time, seconds
 
+DRY_RUN = "--dry-run"
 WORDS = {
     "passed": "Proven",
     "partly": "Partly proven",
@@ -57,13 +58,7 @@ def _outcome(promised: Scenario, results: tuple[ScenarioResult, ...]) -> str:
 
 
 def _is_same(promised: Scenario, result: ScenarioResult) -> bool:
-    if promised.kind == "other" or promised.fault is None:
-        return promised.name == result.name
-    return (promised.kind, promised.fault, promised.mitigation) == (
-        result.kind,
-        result.fault,
-        result.mitigation,
-    )
+    return (promised.kind, promised.name) == (result.kind, result.name)
 
 
 def read_proof(root: Path, alert: str, *, mitigation: str | None = None) -> Proof:
@@ -78,7 +73,7 @@ def read_proof(root: Path, alert: str, *, mitigation: str | None = None) -> Proo
     results = verification.of_alert(alert) if verification else ()
     if mitigation is not None:
         promised = tuple(one for one in promised if one.mitigation == mitigation)
-        results = tuple(one for one in results if one.mitigation == mitigation)
+        results = tuple(one for one in results if any(_is_same(it, one) for it in promised))
     return Proof(_judge(promised, results), promised, results, verification)
 
 
@@ -197,11 +192,18 @@ def _step_time(step: StepResult) -> str:
     return _OUTCOME_WORDS[step.outcome]
 
 
-def find_output(proof: Proof, command_start: str) -> str | None:
-    """Return what a command printed in the last verification, or None if it was not run in it."""
+def find_output(proof: Proof, command: str) -> str | None:
+    """Return what a command printed when it last worked, or None if it was not run.
+
+    The dry run of a command is another command.
+    """
+    name, is_dry = command.split()[:2], DRY_RUN in command
     for result in proof.results:
         for step in result.steps:
-            if step.command and step.output and step.command.startswith(command_start):
+            words = (step.command or "").split()
+            if words[:2] != name or (DRY_RUN in words) != is_dry:
+                continue
+            if step.output and step.outcome == "passed":
                 return step.output
     return None
 
@@ -213,7 +215,7 @@ def judge_by_hand(run: Verification | None, step: str, lines: int) -> tuple[str,
         worst = next((one for one in tried if one.outcome == outcome), None)
         if worst:
             return outcome, worst.why
-    tried_lines = len({one.line for one in tried})
+    tried_lines = sum(len(line.splitlines()) for line in {one.line for one in tried})
     if not tried:
         return "unverified", "no verification on record"
     if tried_lines < lines:

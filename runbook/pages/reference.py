@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from runbook.step import RunbookTask
 
+_SYSTEMS = {"cloud_run": "Cloud Run"}
 _SECTION = re.compile(
     r"^(Args|Returns|Raises|Yields|Attributes|Example|Examples):\s*$", re.MULTILINE
 )
@@ -26,7 +27,7 @@ _SECTION = re.compile(
 def render_step(root: Path, run: Verification | None, name: str) -> str:
     """Return a step's reference entry: what it does, its line, its options, its vendor line."""
     step = find_step(name)
-    facts = [f"*{'Changes ' + _system(step.changes) if step.changes else 'Reads only'}.*"]
+    facts = [f"*{_reach(step)}.*"]
     if step.alerts:
         links = ", ".join(f"[{alert}](../alerts/{alert}.md)" for alert in step.alerts)
         facts.append(f"On the pages of {links}.")
@@ -53,8 +54,10 @@ def _required(step: "RunbookTask") -> dict[str, Any]:
     return {key: value for key, value in step.example.items() if key.replace("_", "-") in needed}
 
 
-def _system(changes: str) -> str:
-    return {"cloud_run": "Cloud Run"}.get(changes, changes.replace("_", " "))
+def _reach(step: "RunbookTask") -> str:
+    if step.changes:
+        return f"Changes {_SYSTEMS.get(step.changes, step.changes)}"
+    return "Reads only" if step.needs_target else "Acts on this machine only"
 
 
 def _source(root: Path, step: "RunbookTask") -> str:

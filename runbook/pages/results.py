@@ -13,7 +13,8 @@ from runbook.pages.text import PageError
 
 FORMAT = 1
 DEFAULT_PATH = "results/verification.json"
-_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+# A tree without git has a commit that nobody knows.
+_COMMIT = re.compile(r"[0-9a-f]{7,64}|unknown")
 
 
 @dataclass(frozen=True)
