@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from checks.errors import ApiError
 from checks.http import DEADLINE_S, post_json
@@ -25,6 +26,8 @@ _PLACEHOLDERS = (
     ("source_ip", "<address>"),
 )
 _VARIABLES = (
+    (re.compile(r"(/pipelines/run/)[^/?\s]+"), r"\1<pipeline>"),
+    (re.compile(r"(/pipelines/)[^/?\s]+(/retry\b)"), r"\1<pipeline>\2"),
     (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?"), "<time>"),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"), "<address>"),
@@ -188,6 +191,8 @@ def _message(raw: dict[str, Any], fields: dict[str, Any], request: dict[str, Any
     if "message" in fields:
         return str(fields["message"])
     if request:
-        return f"{request.get('requestMethod', '')} {request.get('requestUrl', '')}".strip()
+        path = urlsplit(str(request.get("requestUrl", ""))).path
+        told = f"{request.get('requestMethod', '')} {path} answered {request.get('status', '')}"
+        return told.strip()
     status = (raw.get("protoPayload") or {}).get("status") or {}
     return str(status.get("message", "")) or "(an entry without a message)"

@@ -182,7 +182,7 @@ def health(_c: Context) -> Report:
     if checks:
         evidence = (Table(("dependency", "state"), checks),)
     elif not found.ready and found.text:
-        evidence = (f"It said: {found.text}",)
+        evidence = (f"It said: {' '.join(found.text.split())}",)
     return Report(
         finding=finding,
         level="good" if found.ready else "bad",

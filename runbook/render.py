@@ -73,6 +73,8 @@ def show_report(
     console.print()
     console.print(Text(clean_text(report.finding, 2000), style=_STYLES[report.level]))
     for item in report.evidence:
+        if isinstance(item, Table) and not item.rows:
+            continue
         console.print()
         console.print(_as_rich_table(item) if isinstance(item, Table) else Text(clean_text(item)))
     if report.next_steps:

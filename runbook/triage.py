@@ -140,11 +140,11 @@ def _describe_situation(found: Snapshot) -> list[str]:
             if latest != found.serving
             else f"Traffic is pinned to {found.serving}: a deployment would get none."
         )
-    for change in found.open_changes:
-        told.append(
-            f"Still in force: {change['step']} since {change['since'][:19]}Z"
-            f" by {change['who']}; {change['undo']}"
-        )
+    told += [
+        f"Still in force: {change['step']} since {change['since'][:19]}Z"
+        f" by {change['who']}; {change['undo']}"
+        for change in found.open_changes
+    ]
     if found.rates is not None and found.rates.note:
         told.append(found.rates.note)
     for name, error in sorted(found.silent.items()):
