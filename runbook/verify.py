@@ -10,7 +10,6 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit
@@ -195,6 +194,8 @@ def count(scenarios: list[dict[str, Any]], kind: str, good: str) -> dict[str, in
 
 def take_median(scenarios: list[dict[str, Any]], key: str) -> float | None:
     """Return the median of a time over the passed loops, in seconds, or None without any."""
+    from statistics import median
+
     times = [
         one[key]
         for one in scenarios
