@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -100,13 +101,13 @@ class Generator:
 
     async def _wait_for_change(self, until: float | None) -> bool:
         delay = None if until is None else max(0.0, until - time.monotonic())
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await self._changed.wait()
-        except TimeoutError:
-            return False
+        # A change in the very moment of the timeout counts: a pause lets no request out after it.
+        changed = self._changed.is_set()
         self._changed.clear()
-        return True
+        return changed
 
     def _send_next(self) -> None:
         self.statistics.sent += 1
