@@ -215,10 +215,11 @@ def undo(
     from runbook.changes.change import run_change
     from runbook.changes.state import read_digest
     from runbook.changes.undo import choose_change, plan_undo
-    from runbook.timeline import open_timeline
+    from runbook.timeline import find_overwritten, open_timeline
 
     target = load_target()
-    chosen = choose_change(open_timeline(target.name).changes(), change)
+    changes = open_timeline(target.name).changes()
+    chosen = choose_change(changes, change)
     if chosen is None:
         return Report(
             "Nothing is in force and nothing was broken off, so there is nothing to undo.",
@@ -235,6 +236,7 @@ def undo(
             chosen,
             attempt=attempt,
             read_digest=lambda revision: read_digest(target, revision),
+            overwritten=frozenset(find_overwritten(changes, chosen)),
         )
 
     return run_change(target, plan, dry_run=dry_run, yes=yes)

@@ -121,7 +121,12 @@ class Change:
         own = [r for r in self.rows if r.step != UNDO]
         if own[-1].phase == "failed":
             return False
-        return own[-1].phase != "verified" or bool(self.intent.detail.get("lasting"))
+        return own[-1].phase != "verified" or bool(self.lasting)
+
+    @property
+    def lasting(self) -> frozenset[str]:
+        """The fields that stay as it left them until somebody writes them again."""
+        return frozenset(self.intent.detail.get("lasting", ()))
 
 
 _TAKEN = frozenset({"applied", "verified", "not-verified"})
@@ -217,18 +222,24 @@ def new_change_id() -> str:
 def find_open(changes: Sequence[Change]) -> list[Change]:
     """Return the changes that are in force or unfinished, newest first.
 
-    A change whose every field was written again by a later one that is not undone is out of force:
-    a release of traffic ends a rollback; undoing the release brings the rollback back.
+    A change whose lasting fields were all written again by later ones is out of force: a release
+    of traffic ends a rollback; undoing the release brings the rollback back.
     """
-    still: list[Change] = []
+    return [
+        change
+        for change in reversed(changes)
+        if change.open
+        and not (change.lasting or set(change.intent.after)) <= find_overwritten(changes, change)
+    ]
+
+
+def find_overwritten(changes: Sequence[Change], change: Change) -> set[str]:
+    """Return the fields that later changes, applied and not undone, have written again."""
     written: set[str] = set()
-    for change in reversed(changes):
-        fields = set(change.intent.after)
-        if change.open and not fields <= written:
-            still.append(change)
-        if change.applied and change.last.phase != "undone":
-            written |= set().union(*(_COVERS.get(f, frozenset({f})) for f in fields))
-    return still
+    for later in list(changes)[[c.id for c in changes].index(change.id) + 1 :]:
+        if later.applied and later.last.phase != "undone":
+            written |= set().union(*(_COVERS.get(f, frozenset({f})) for f in later.intent.after))
+    return written
 
 
 def _parse_row(values: tuple[Any, ...]) -> Row:

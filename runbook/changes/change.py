@@ -263,7 +263,7 @@ def _resume(change: Change, state: State) -> Plan:
         patch=Patch(**change.intent.detail["patch"]),
         by_hand=(),
         summary=f"Go on with {change.id}, which was broken off: {change.intent.detail['summary']}",
-        lasting=bool(change.intent.detail["lasting"]),
+        lasting=tuple(change.lasting),
         resumes=True,
     )
 

@@ -54,7 +54,7 @@ class Plan:
         by_hand: Command lines as argument lists, to be typed in this order.
         summary: One sentence: what will be done.
         warnings: What a responder must know before and after.
-        lasting: Whether it stays in force until it is undone, and so stays listed.
+        lasting: The fields that stay in force until they are undone, and keep it listed.
         mends: Whether the symptom is expected to recede; an undo promises its state alone.
         undoes: The change that this takes back, or "".
         resumes: Whether it is a recorded change that was broken off after it was applied.
@@ -70,7 +70,7 @@ class Plan:
     by_hand: tuple[list[str], ...]
     summary: str
     warnings: tuple[str, ...] = ()
-    lasting: bool = False
+    lasting: tuple[str, ...] = ()
     mends: bool = True
     undoes: str = ""
     resumes: bool = False
@@ -87,7 +87,7 @@ class Plan:
             "etag": self.etag,
             "generation": self.generation,
             "patch": self.patch.as_detail(),
-            "lasting": self.lasting,
+            "lasting": list(self.lasting),
             "summary": self.summary,
             **self.notes,
         }

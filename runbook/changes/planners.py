@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import RefusedError, UsageError
@@ -33,6 +34,10 @@ _COPIED = (
     "The service's template is that of {template}; the new revision is made from {base}, which"
     " serves."
 )
+_SCALED = (
+    "Run {min} to {max} instances of what serves ({base}, now {least} to {most}), by way of a new"
+    " revision."
+)
 
 
 def plan_rollback(
@@ -61,18 +66,16 @@ def plan_rollback(
     after = direct_all(state.traffic, to)
     if not force and not is_all_on(state.traffic, to):
         _refuse_useless(state, found)
-    return Plan(
-        step="mitigate.rollback",
-        change=change,
-        etag=state.etag,
-        generation=state.generation,
-        before=state.fields(["traffic"]),
+    return _plan(
+        "mitigate.rollback",
+        state,
+        change,
         after={"traffic": after},
         patch=Patch(traffic=after),
         by_hand=(by_hand.traffic_line(target, *by_hand.traffic_flags(after)),),
         summary=f"Send all requests to {to} (now: {describe_served(state)}).",
         warnings=(_PINNED.format(to=to),),
-        lasting=True,
+        lasting=("traffic",),
         notes={"left": list(state.serving), **(notes or {})},
     )
 
@@ -96,12 +99,10 @@ def plan_release(
     pinned_now = not is_all_on(state.traffic, LATEST)
     if pinned_now and not force:
         _refuse_bad_latest(state, left or {})
-    return Plan(
-        step="mitigate.release-traffic",
-        change=change,
-        etag=state.etag,
-        generation=state.generation,
-        before=state.fields(["traffic"]),
+    return _plan(
+        "mitigate.release-traffic",
+        state,
+        change,
         after={"traffic": after},
         patch=Patch(traffic=after),
         by_hand=(by_hand.traffic_line(target, *by_hand.traffic_flags(after)),),
@@ -137,12 +138,10 @@ def plan_restart(
         return _plan_copy(
             target, state, base, patch, step="mitigate.restart", change=change, summary=summary
         )
-    return Plan(
-        step="mitigate.restart",
-        change=change,
-        etag=state.etag,
-        generation=state.generation,
-        before=state.fields(["restarted_at"]),
+    return _plan(
+        "mitigate.restart",
+        state,
+        change,
         after={"restarted_at": stamp},
         patch=Patch(restarted_at=stamp, image=image),
         by_hand=(by_hand.update_line(target, f"--update-labels={RESTART_LABEL}={stamp}"),),
@@ -169,40 +168,26 @@ def plan_scaling(
     base = find_base(state, revisions, "mitigate.scale-up")
     have = parse_scaling(base.raw)
     wanted = dict(scaling)
-    if not force and any(wanted[end] < have[end] for end in ("min", "max")):
-        raise RefusedError(
-            f"{base.name} runs {have['min']} to {have['max']} instances; {wanted['min']} to"
-            f" {wanted['max']} would lower a limit. Nothing was changed.",
-            next_step="Name a wider range, or add --force to lower it.",
-            subject=base.name,
-        )
-    summary = (
-        f"Run {wanted['min']} to {wanted['max']} instances of what serves"
-        f" ({base.name}, now {have['min']} to {have['max']}), by way of a new revision."
-    )
+    if not force:
+        _refuse_lower(base, have, wanted)
+    summary = _SCALED.format(**wanted, base=base.name, least=have["min"], most=have["max"])
     if _needs_copy(state, base) and have != wanted:
-        patch = Patch(
-            copy_of=base.name,
-            revision=name_revision(state, f"scale-{change}"),
-            scaling=wanted,
-            image=image,
-        )
-        return _plan_copy(
-            target, state, base, patch, step="mitigate.scale-up", change=change, summary=summary
-        )
-    return Plan(
-        step="mitigate.scale-up",
-        change=change,
-        etag=state.etag,
-        generation=state.generation,
-        before={"scaling": have},
+        name = name_revision(state, f"scale-{change}")
+        patch = Patch(copy_of=base.name, revision=name, scaling=wanted, image=image)
+        step = "mitigate.scale-up"
+        return _plan_copy(target, state, base, patch, step=step, change=change, summary=summary)
+    plan = _plan(
+        "mitigate.scale-up",
+        state,
+        change,
         after={"scaling": wanted},
         patch=Patch(scaling=wanted, image=image),
         by_hand=(by_hand.update_line(target, *by_hand.scaling_flags(wanted)),),
         summary=summary,
-        lasting=True,
+        lasting=("scaling",),
         notes={"base": base.name},
     )
+    return replace(plan, before={"scaling": have})
 
 
 def find_base(state: State, revisions: Mapping[str, Revision], step: str) -> Revision:
@@ -267,7 +252,6 @@ def _plan_copy(
     summary: str,
 ) -> Plan:
     traffic = direct_all(state.traffic, patch.revision) if state.pinned else None
-    fields = ["traffic", "template"] if traffic else ["template"]
     after: dict[str, Any] = {"traffic": traffic} if traffic else {}
     warnings = [_COPIED.format(template=state.template, base=base.name)]
     if traffic:
@@ -275,20 +259,47 @@ def _plan_copy(
     left_out = by_hand.find_unprintable(state.raw["template"], base.raw)
     if left_out:
         warnings.append(f"The lines by hand leave out: {', '.join(left_out)}.")
-    return Plan(
-        step=step,
-        change=change,
-        etag=state.etag,
-        generation=state.generation,
-        before=state.fields(fields),
+    return _plan(
+        step,
+        state,
+        change,
         after={**after, "template": patch.revision},
         patch=Patch(**{**vars(patch), "traffic": traffic}),
         by_hand=copy_lines(target, state, base, patch, traffic),
         summary=summary,
         warnings=tuple(warnings),
-        lasting=bool(traffic) or patch.scaling is not None,
+        lasting=(("traffic",) if traffic else ()) + (("template",) if patch.scaling else ()),
         notes={"base": base.name},
     )
+
+
+def _plan(
+    step: str,
+    state: State,
+    change: str,
+    *,
+    after: dict[str, Any],
+    **more: Any,  # noqa: ANN401 - Plan's own fields
+) -> Plan:
+    return Plan(
+        step=step,
+        change=change,
+        etag=state.etag,
+        generation=state.generation,
+        before=state.fields(after),
+        after=after,
+        **more,
+    )
+
+
+def _refuse_lower(base: Revision, have: dict[str, int], wanted: dict[str, int]) -> None:
+    if any(wanted[end] < have[end] for end in ("min", "max")):
+        raise RefusedError(
+            f"{base.name} runs {have['min']} to {have['max']} instances; {wanted['min']} to"
+            f" {wanted['max']} would lower a limit. Nothing was changed.",
+            next_step="Name a wider range, or add --force to lower it.",
+            subject=base.name,
+        )
 
 
 def _refuse_useless(state: State, found: Revision) -> None:

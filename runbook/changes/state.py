@@ -46,9 +46,7 @@ class State:
     @property
     def pinned(self) -> bool:
         """Whether no request goes to the latest revision by rule, only to revisions by name."""
-        return bool(self.traffic) and not any(
-            share["revision"] == LATEST and share["percent"] for share in self.traffic
-        )
+        return not follows_latest(self.traffic)
 
     @property
     def serving(self) -> tuple[str, ...]:
@@ -122,6 +120,11 @@ def parse_scaling(template: Mapping[str, Any]) -> dict[str, int]:
         "min": int(scaling.get("minInstanceCount", 0)),
         "max": int(scaling.get("maxInstanceCount", 0)),
     }
+
+
+def follows_latest(traffic: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether any share of a split goes to the latest ready revision by rule."""
+    return any(share["revision"] == LATEST and share["percent"] for share in traffic)
 
 
 def is_all_on(traffic: Iterable[Mapping[str, Any]], revision: str) -> bool:

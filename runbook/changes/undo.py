@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import ConcurrentChangeError, RefusedError, UsageError
@@ -9,7 +10,7 @@ from runbook.changes import by_hand
 from runbook.changes.plan import Patch, Plan
 from runbook.changes.planners import copy_lines, name_revision
 from runbook.changes.report import describe_field
-from runbook.changes.state import LATEST, RESTART_LABEL, State, is_all_on
+from runbook.changes.state import RESTART_LABEL, State, follows_latest
 from runbook.timeline import UNDO, Change, find_open
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
     from checks.cloud_run import Revision
     from checks.target import Target
+
+_DEPLOYED = (
+    "{template} was deployed since {change}; the service's template stays as that deployment"
+    " made it."
+)
 
 
 def choose_change(changes: Sequence[Change], named: str | None) -> Change | None:
@@ -54,28 +60,27 @@ def plan_undo(
     *,
     attempt: str,
     read_digest: Callable[[str], str],
+    overwritten: frozenset[str] = frozenset(),
 ) -> Plan:
     """Return the plan that brings the fields of `change` back to their recorded values.
 
-    A field that already has its value is left alone, so an undo can be repeated, also after a
-    crash. `attempt` makes the name of a revision that the undo may have to make.
+    A field that already has its value is left alone, so an undo can be repeated after a crash; so
+    is one that a later change has `overwritten`. `attempt` names a revision that it has to make.
 
     Raises:
-        ConcurrentChangeError: Somebody changed the same field again since.
+        ConcurrentChangeError: Somebody changed the same field again since, unrecorded.
         RefusedError: Traffic was pinned since, so a new revision would get none.
     """
-    recorded = change.intent
-    now = state.fields(recorded.after)
-    if change.undo is not None and now == change.undo.after:
-        restore: list[str] = []  # an earlier undo got this far
-        warnings: list[str] = []
-    else:
-        restore, warnings = _find_differences(state, change, now)
-    wanted = {name: recorded.before[name] for name in restore}
-    patch = _make_patch(state, revisions, change, wanted, attempt, read_digest)
-    if patch.copy_of:
+    now = state.fields(name for name in change.intent.after if name not in overwritten)
+    wanted, warnings = _find_wanted(state, change, now)
+    latest = follows_latest(wanted.get("traffic", state.traffic))
+    source = _find_source(revisions, change, pinned=not latest) if "template" in wanted else ""
+    patch = _make_patch(wanted, source, name_revision(state, f"undo-{attempt}"))
+    if source:
         wanted["template"] = patch.revision
-    if is_all_on(wanted.get("traffic", []), LATEST):
+    if patch.makes_revision:
+        patch = replace(patch, image=read_digest(source or state.template))
+    elif wanted and latest:
         warnings.append(f"All requests then go to the latest ready revision: {state.latest_ready}.")
     return Plan(
         step=UNDO,
@@ -93,19 +98,18 @@ def plan_undo(
     )
 
 
-def _find_differences(
+def _find_wanted(
     state: State, change: Change, now: Mapping[str, Any]
-) -> tuple[list[str], list[str]]:
+) -> tuple[dict[str, Any], list[str]]:
+    earlier = change.undo
+    if earlier is not None and now == {name: earlier.after.get(name) for name in now}:
+        return {}, []  # an undo that was broken off got this far
     before, after = change.intent.before, change.intent.after
-    restore = [name for name in after if now[name] == after[name] != before[name]]
-    foreign = [name for name in after if now[name] not in (after[name], before[name])]
+    foreign = [name for name in now if now[name] not in (after[name], before[name])]
     warnings = []
     if "template" in foreign:
         foreign.remove("template")
-        warnings.append(
-            f"{state.template} was deployed since {change.id}; the service's template stays as"
-            " that deployment made it."
-        )
+        warnings.append(_DEPLOYED.format(template=state.template, change=change.id))
     if foreign:
         told = "; ".join(f"{name} is {describe_field(name, now[name])}" for name in foreign)
         raise ConcurrentChangeError(
@@ -114,43 +118,33 @@ def _find_differences(
             next_step="invoke mitigate shows what is in force; undo the newest change first",
             subject=change.id,
         )
-    if state.pinned and {"scaling", "restarted_at"} & set(restore):
+    wanted = {n: before[n] for n, value in now.items() if value == after[n] != before[n]}
+    if state.pinned and {"scaling", "restarted_at"} & set(wanted):
         raise RefusedError(
             f"Traffic was pinned after {change.id}; undoing it now would make a revision that"
             " gets no requests. Nothing was changed.",
             next_step="invoke mitigate.release-traffic, or undo the newer change first",
             subject=change.id,
         )
-    return restore, warnings
+    return wanted, warnings
 
 
-def _make_patch(
-    state: State,
-    revisions: Mapping[str, Revision],
-    change: Change,
-    wanted: Mapping[str, Any],
-    attempt: str,
-    read_digest: Callable[[str], str],
-) -> Patch:
-    source = ""
-    if "template" in wanted:
-        source = _find_source(revisions, change, wanted["template"])
-    makes_revision = bool(source) or "scaling" in wanted or "restarted_at" in wanted
-    image = read_digest(source or state.template) if makes_revision else ""
+def _make_patch(wanted: Mapping[str, Any], source: str, name: str) -> Patch:
     return Patch(
         traffic=wanted.get("traffic"),
         scaling=wanted.get("scaling"),
         restarted_at=wanted.get("restarted_at"),
         copy_of=source,
-        revision=name_revision(state, f"undo-{attempt}") if source else "",
-        image=image,
+        revision=name if source else "",
     )
 
 
-def _find_source(revisions: Mapping[str, Revision], change: Change, recorded: str) -> str:
-    # A template that never became ready is no state to go back to: its base is.
+def _find_source(revisions: Mapping[str, Revision], change: Change, *, pinned: bool) -> str:
+    # While traffic is pinned the recorded template serves nobody, so it may come back, unless it
+    # never became ready. Under LATEST it would serve at once: then only what served will do.
+    recorded = change.intent.before["template"]
     base = str(change.intent.detail.get("base", ""))
-    for name in (recorded, base):
+    for name in (recorded, base) if pinned else (base,):
         if name in revisions and revisions[name].ready:
             return name
     raise RefusedError(

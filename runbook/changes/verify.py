@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 300.0
 # Processes start and requests travel in real time, however fast the target's rules run.
-LEAST_DEADLINE_S = 20.0
+LEAST_DEADLINE_S = 45.0
 _SETTLE_S = 60.0
 _LEAST_SETTLE_S = 1.5
 _JUDGED_OVER = "1m"
@@ -58,7 +58,7 @@ class Findings:
 
 
 def deadline_s(target: Target) -> float:
-    """Return how long a verification may take: 5 minutes in the target's time, 20 s at least."""
+    """Return how long a verification may take: 5 minutes of the target, 45 s at least."""
     return max(target.seconds(DEADLINE_S), LEAST_DEADLINE_S)
 
 

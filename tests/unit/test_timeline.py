@@ -35,7 +35,7 @@ def add(timeline: Timeline, change: str, step: str, *phases: str, lasting: bool 
             plain,  # type: ignore[arg-type]
             before=LATEST,
             after=PINNED,
-            detail={"lasting": lasting},
+            detail={"lasting": ["traffic"] if lasting else []},
         )
 
 
@@ -181,7 +181,7 @@ def test_template_overwrites_scaling(timeline: Timeline) -> None:
             phase,  # type: ignore[arg-type]
             before={"scaling": 1},
             after={"scaling": 2},
-            detail={"lasting": True},
+            detail={"lasting": ["scaling"]},
         )
     for phase in done:
         timeline.append(
