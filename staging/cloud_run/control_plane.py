@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,26 @@ from staging.cloud_run.validation import read_cpu, read_memory
 from staging.model import Fleet, Instance, InstanceSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Mapping
 
 AUTOSCALER_LEAST_INTERVAL_S = 0.25
 AUTOSCALER_INTERVAL_S = 5.0
 # Long for a machine that is busy with something else; normally instances are ready in 20 ms.
 BASELINE_DEADLINE_S = 20.0
 ANONYMOUS = "anonymous"
+_LOGGER = logging.getLogger(__name__)
+
+
+def _start_task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """Start work that never ends by itself; should it fail, that is logged at once."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_report_failure)
+    return task
+
+
+def _report_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _LOGGER.critical("%s failed", task.get_name(), exc_info=task.exception())
 
 
 class CloudRun:
@@ -98,8 +112,8 @@ class CloudRun:
             TimeoutError: when its instances are not ready within 20 s.
         """
         self._tasks = [
-            asyncio.create_task(self._reconcile_forever(), name="cloud run reconciler"),
-            asyncio.create_task(self._autoscale_forever(), name="cloud run autoscaler"),
+            _start_task(self._reconcile_forever(), "cloud run reconciler"),
+            _start_task(self._autoscale_forever(), "cloud run autoscaler"),
         ]
         await self._bring_up()
 
@@ -168,7 +182,7 @@ class CloudRun:
         pool = self._pools.get(revision.name)
         if pool is None:
             pool = self._pools[revision.name] = InstancePool(revision, self._platform)
-            task = asyncio.create_task(pool.run(), name=f"instances of {revision.name}")
+            task = _start_task(pool.run(), f"instances of {revision.name}")
             self._pool_tasks[revision.name] = task
         return pool
 

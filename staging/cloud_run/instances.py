@@ -152,7 +152,7 @@ class InstancePool:
             self._fail(attempt, f"Image '{image}' not found.")
             self._platform.log.write("ERROR", f"Image '{image}' not found.", self.revision.name)
             return False
-        except NoSlotError:
+        except (NoSlotError, TimeoutError):
             text = "The request was aborted because there was no available instance."
             self._fail(attempt, text)
             self._platform.log.write("ERROR", text, self.revision.name)

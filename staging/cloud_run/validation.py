@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from staging.cloud_run.errors import CloudRunError, invalid
+from staging.cloud_run.errors import CloudRunError, invalid, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -17,7 +17,7 @@ MAX_TIMEOUT_S = 3600
 MAX_CONCURRENCY = 1000
 MAX_INSTANCES = 1000
 PERCENT = 100
-FEW = 1
+MAX_PORT = 65535
 RESERVED_ENV = ("PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION")
 MIB = 1024**2
 GIB = 1024**3
@@ -123,14 +123,15 @@ def _check_container(container: Container, concurrency: int) -> None:
     probe = container.probe
     if probe.timeout_s > probe.period_s:
         raise invalid("startup_probe.timeout_seconds: must be less than period_seconds.")
-    for port in (container.port, probe.port):
-        if not 1 <= port <= 65535:  # noqa: PLR2004
-            raise invalid(f"containers[0].ports: {port} is no port.")
+    if not 1 <= container.port <= MAX_PORT:
+        raise invalid(f"containers[0].ports: {container.port} is no port.")
+    if probe.port != container.port:
+        raise unsupported("a startup probe of another port than the container's")
 
 
 def _check_resources(container: Container, concurrency: int) -> None:
     cpu, memory = read_cpu(container.limits["cpu"]), read_memory(container.limits["memory"])
-    if cpu < FEW:
+    if cpu < 1:
         least, most = 0.125, 1
         if concurrency > 1:
             raise invalid(

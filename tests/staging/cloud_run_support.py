@@ -47,8 +47,16 @@ class _KeptLog:
 class CloudRunServer:
     """The control plane, its fleet and its HTTP port, in an event loop of their own."""
 
-    def __init__(self, directory: Path, time_scale: float = TIME_SCALE) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        time_scale: float = TIME_SCALE,
+        *,
+        rollback_clears_failure: bool = False,
+    ) -> None:
         """Keep the instances' key file in `directory`."""
+        self._rollback_clears_failure = rollback_clears_failure
+        self._freezes = False
         self.log = _KeptLog()
         self.splits: list[dict[str, int]] = []
         self._addresses: Addresses = claim_addresses()
@@ -82,12 +90,22 @@ class CloudRunServer:
             log=self.log,
             default_env=self._environment,
             images=list_images(),
+            rollback_clears_failure=self._rollback_clears_failure,
         )
+        self._fleet.subscribe(self._freeze_new)
         self._server = LocalServer(
             Starlette(routes=routes(self.cloud_run)), self._addresses.ports["api"]
         )
         await self.cloud_run.start()
         await self._server.start()
+
+    def freeze_new_instances(self, freezes: bool) -> None:
+        """Stop each new process before it listens, as if it hung while starting."""
+        self._freezes = freezes
+
+    def _freeze_new(self, instance: Instance) -> None:
+        if self._freezes and instance.state == "starting":
+            os.kill(instance.pid, signal.SIGSTOP)
 
     def _keep_split(self, shares: Mapping[str, int]) -> None:
         self.splits.append(dict(shares))
@@ -167,7 +185,9 @@ class CloudRunServer:
         return {item["revisionName"]: item.get("percent", 0) for item in traffic}
 
 
-def wait_for(question: Callable[[], _Result], what: str, deadline_s: float = 15.0) -> _Result:
+def wait_for(
+    question: Callable[[], _Result | None], what: str, deadline_s: float = 15.0
+) -> _Result:
     """Return the first true answer; fail with `what` when there is none before the deadline."""
     give_up = time.monotonic() + deadline_s
     while time.monotonic() < give_up:

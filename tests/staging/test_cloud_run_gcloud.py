@@ -96,7 +96,8 @@ def gcloud(server: CloudRunServer, tmp_path: Path) -> Gcloud:
 
 def _first(server: CloudRunServer) -> str:
     items = server.v1("revisions")["items"]
-    return next(n for item in items if "-00001-" in (n := item["metadata"]["name"]))
+    names = [str(item["metadata"]["name"]) for item in items]
+    return next(name for name in names if "-00001-" in name)
 
 
 def _latest(server: CloudRunServer) -> str:

@@ -118,13 +118,12 @@ def test_crash_loop_gets_longer_and_longer_gaps_without_any_instance(
     give_up = time.monotonic() + 20
     while len(starts) < 6 and time.monotonic() < give_up:
         instances = server.instances()
-        if instances:
+        if len(instances) == 2:
             starts.append(time.monotonic())
             for instance in instances:
                 server.kill(instance)
-            wait_for(
-                lambda dead={i.pid for i in instances}: not dead & _pids(server), "they are dead"
-            )
+            dead = {item.pid for item in instances}
+            wait_for(lambda: not dead & _pids(server), "they are dead")  # noqa: B023
     gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
     assert len(gaps) == 5
     # At a time scale of 60: at once, then 10, 20, 40 and 80 s become 0.17, 0.33, 0.67 and 1.33 s.
@@ -220,3 +219,17 @@ def test_manual_scaling_by_service(server: CloudRunServer) -> None:
     annotations = server.v1()["metadata"]["annotations"]
     assert annotations["run.googleapis.com/scalingMode"] == "manual"
     assert annotations["run.googleapis.com/manualInstanceCount"] == "3"
+
+
+def test_container_that_hangs_at_start_fails_after_the_probes_time(server: CloudRunServer) -> None:
+    server.freeze_new_instances(True)
+    try:
+        started = time.monotonic()
+        operation = _deploy(server, f"{REPOSITORY}:1.4.3")
+    finally:
+        server.freeze_new_instances(False)
+    assert operation.error is not None
+    assert "within the allocated timeout" in operation.error["message"]
+    assert time.monotonic() - started >= 240 / 60
+    assert any("STARTUP TCP probe failed" in text for text in _texts(server))
+    wait_for(lambda: len(server.instances()) == 2, "the hung instances are killed")

@@ -49,7 +49,8 @@ def test_every_field_of_the_real_message_is_known(message: type, schema: Message
 
 def test_condition_enums_have_the_real_numbers() -> None:
     real = run_v2.Condition
-    assert v2_schema.STATE.values == {item.name: item.value for item in real.State}
+    states = run_v2.Condition.State.__members__
+    assert v2_schema.STATE.values == {name: item.value for name, item in states.items()}
     assert v2_schema.REASON.values["REVISION_FAILED"] == real.CommonReason.REVISION_FAILED
     assert v2_schema.REVISION_REASON.values["RETIRED"] == real.RevisionReason.RETIRED
 

@@ -62,7 +62,7 @@ def _update(
     if paths:
         request["update_mask"] = {"paths": list(paths)}
     operation = server.clients()[0].update_service(request=request)
-    result: run_v2.Service = operation.result(timeout=20, polling=FAST)
+    result: run_v2.Service = operation.result(timeout=20, polling=FAST)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -381,7 +381,7 @@ def test_enums_are_numbers_on_request_and_masks_may_be_snake_case(server: CloudR
     numbers = server.ask("GET", f"/v2/{NAME}?$alt=json;enum-encoding=int").json()
     assert numbers["traffic"][0]["type"] == 1
     assert numbers["terminalCondition"]["state"] == 4
-    assert server.v2()["traffic"][0]["type"] == LATEST.name
+    assert server.v2()["traffic"][0]["type"] == "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
     query = "updateMask=template.scaling.max_instance_count"
     body = {"template": {"scaling": {"max_instance_count": "12"}}}
     operation = server.ask("PATCH", f"/v2/{NAME}?{query}", json=body).json()
@@ -406,3 +406,19 @@ def test_absent_things_are_not_found(server: CloudRunServer) -> None:
         server.ask("GET", f"/v2/projects/{PROJECT}/locations/{REGION}/operations/x").status_code
         == 404
     )
+
+
+def test_rollback_clears_the_failure_when_the_switch_says_so(tmp_path: Path) -> None:
+    server = CloudRunServer(tmp_path, rollback_clears_failure=True)
+    server.start()
+    try:
+        service = _read(server)
+        service.template.containers[0].image = f"{REPOSITORY}:1.5.0-crash-at-start"
+        with pytest.raises(exceptions.FailedPrecondition):
+            _update(server, service, "template.containers")
+        service = _read(server)
+        _pin(service, next(name for name in _names(server) if "-00001-" in name))
+        after = _update(server, service, "traffic")
+        assert after.terminal_condition.state == SUCCEEDED
+    finally:
+        server.stop()
