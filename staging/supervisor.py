@@ -220,7 +220,9 @@ class Supervisor:
     async def _open_doors(self, plant: Plant) -> Control:
         door = Door(
             {
-                r"(?:.+-)?run\.googleapis\.com": cloud_run_routes(plant.cloud_run),
+                r"(?:(?:.+-)?run|serviceusage|cloudresourcemanager)\.googleapis\.com": (
+                    cloud_run_routes(plant.cloud_run)
+                ),
                 r"logging\.googleapis\.com": logging_routes(plant.logs),
             }
         )
