@@ -85,7 +85,9 @@ def _measure_kill(directory: StagingDirectory, say: Callable[[str], None]) -> li
     descendants = supervisor.children(recursive=True)
     started = time.monotonic()
     os.kill(supervisor.pid, signal.SIGKILL)
-    _, alive = psutil.wait_procs(descendants, timeout=5)
+    alive = descendants
+    while alive and time.monotonic() - started < _DEADLINE_S:
+        alive = [process for process in alive if not has_ended(process)]
     seconds = time.monotonic() - started
     directory.remove_endpoints()
     for process in alive:
@@ -93,6 +95,14 @@ def _measure_kill(directory: StagingDirectory, say: Callable[[str], None]) -> li
         process.kill()
     what = f"kill -9 to the last of {len(descendants)} processes gone (s)"
     return [_judge(say, what, seconds, 1)]
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Return whether a process is gone, or a zombie that only its new parent has to collect."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _judge(say: Callable[[str], None], what: str, measured: float, limit: float) -> bool:

@@ -90,17 +90,16 @@ class Ingress:
         self._split = wanted
         self._mark_changed()
 
-    async def follow_instance(self, instance: Instance) -> None:
-        """Take an instance in when it is ready, else out; return when haproxy knows."""
+    def follow_instance(self, instance: Instance) -> None:
+        """Take an instance in when it is ready, else out; takes effect within milliseconds."""
         server = self._server_names[instance.address.partition(":")[0]]
         if instance.state == "ready":
             self._servers[server] = instance.spec.revision
         elif instance.state != "starting":
             self._servers.pop(server, None)
         self._mark_changed()
-        await self.settle()
 
-    async def settle(self, deadline_s: float = 2.0) -> None:
+    async def settle(self, deadline_s: float = 5.0) -> None:
         """Return when haproxy was told everything. Raise IngressError when that takes too long."""
         try:
             await asyncio.wait_for(self._settled.wait(), deadline_s)

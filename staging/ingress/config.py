@@ -34,7 +34,8 @@ _LOG_FIELDS = (
     ("protocol", "%HV"),
     ("termination", "%ts"),
 )
-_NUMBERS = frozenset({"time", "status", "latency_ms", "request_bytes", "response_bytes"})
+# Not time_ms: its leading zeros are no JSON number.
+_NUMBERS = frozenset({"time_s", "status", "latency_ms", "request_bytes", "response_bytes"})
 
 _TEMPLATE = """\
 global

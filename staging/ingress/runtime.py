@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-_DEADLINE_S = 2.0
+_DEADLINE_S = 4.0  # haproxy answers in a millisecond, unless the machine has none for it
 
 
 class IngressError(Exception):

@@ -48,7 +48,8 @@ class Plant:
         self.servers.append(await asyncio.start_server(answer, address, INSTANCE_PORT))
         spec = InstanceSpec(revision=revision, service="convergence", image="image")
         instance = Instance(f"i{slot}", spec, slot, address, pid=0, state="ready")
-        await self.ingress.follow_instance(instance)
+        self.ingress.follow_instance(instance)
+        await self.ingress.settle()
         return instance
 
     async def get(self, path: str = "/") -> tuple[int, str]:
@@ -117,7 +118,8 @@ def test_an_instance_serves_from_ready_until_it_stops() -> None:
         await plant.serve(7, OLD)
         assert set(await plant.tally(40)) == {(200, "0"), (200, "7")}
         first.state = "stopping"
-        await plant.ingress.follow_instance(first)
+        plant.ingress.follow_instance(first)
+        await plant.ingress.settle()
         assert await plant.tally(20) == {(200, "7"): 20}
 
     run(scenario)
