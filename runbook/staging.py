@@ -76,7 +76,7 @@ def status(c: Context) -> Report:  # noqa: ARG001
     return Report(
         f"The embedded staging is {state}{broken}.",
         level="warn" if faults or not found.get("ready") else "good",
-        evidence=(list_instances(found), describe_load(found), list_addresses(target)),
+        evidence=(list_instances(target, found), describe_load(found), list_addresses(target)),
         next_steps=("invoke staging.heal", "invoke assess")
         if faults
         else ("invoke staging.break", "invoke staging.down"),
@@ -264,14 +264,18 @@ def list_faults(faults: dict[str, dict[str, Any]]) -> Table:
     return Table(("fault", "alert", "what really happens"), rows)
 
 
-def list_instances(found: dict[str, Any]) -> Table:
-    """Return a table of the instances, as `status` tells them."""
-    columns = ("name", "revision", "state", "address", "pid")
+def list_instances(target: Target, found: dict[str, Any]) -> Table:
+    """Return a table of the instances, as `status` tells them; a name begins with its revision."""
     rows = tuple(
-        tuple(str(instance.get(column, "")) for column in columns)
-        for instance in found.get("instances", ())
+        (
+            str(one.get("name", "")).removeprefix(f"{target.service}-"),
+            str(one.get("state", "")),
+            str(one.get("address", "")),
+            str(one.get("pid", "")),
+        )
+        for one in found.get("instances", ())
     )
-    return Table(columns, rows, title="Instances", right=("pid",))
+    return Table(("instance", "state", "address", "pid"), rows, right=("pid",))
 
 
 def describe_load(found: dict[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +30,13 @@ users: [{{name: nobody, user: {{}}}}]
 current-context: embedded
 """
 
+# bq takes gcloud's proxy for its own and would tunnel through it, which no plain door allows.
+BQ = """\
+#!/bin/sh
+unset CLOUDSDK_PROXY_TYPE CLOUDSDK_PROXY_ADDRESS CLOUDSDK_PROXY_PORT
+exec {bq} "$@"
+"""
+
 
 def build_environment(target: Target, folder: Path) -> dict[str, str]:
     """Return this process's environment, changed so that every vendor CLI speaks to `target`.
@@ -38,9 +47,13 @@ def build_environment(target: Target, folder: Path) -> dict[str, str]:
     """
     api = (target.api or "").rstrip("/")
     place = urlsplit(api)
-    kubeconfig = folder / "kubeconfig"
-    kubeconfig.write_text(KUBECONFIG.format(api=api), encoding="utf-8")
-    kubeconfig.chmod(0o600)
+    write_private(folder / "kubeconfig", KUBECONFIG.format(api=api), mode=0o600)
+    programs = folder / "bin"
+    programs.mkdir(exist_ok=True)
+    # Inside such a shell, the first bq on PATH is the one written here.
+    others = [one for one in os.get_exec_path() if Path(one) != programs]
+    if bq := shutil.which("bq", path=os.pathsep.join(others)):
+        write_private(programs / "bq", BQ.format(bq=shlex.quote(bq)), mode=0o700)
     host, port = place.hostname or "127.0.0.1", str(place.port)
     kept = {
         name: value
@@ -53,14 +66,22 @@ def build_environment(target: Target, folder: Path) -> dict[str, str]:
         | proxy_settings(api)
         | {
             "BIGQUERYRC": str(folder / "bigqueryrc"),
-            "KUBECONFIG": str(kubeconfig),
+            "KUBECONFIG": str(folder / "kubeconfig"),
             "RUNBOOK_TARGET": target.name,
             "RUNBOOK_STAGING_DIR": str(folder),
-            "PATH": os.pathsep.join((str(Path(sys.executable).parent), kept.get("PATH", ""))),
+            "PATH": os.pathsep.join(
+                (str(programs), str(Path(sys.executable).parent), kept.get("PATH", ""))
+            ),
             "SERVICE_URL": target.service_url,
             "PROMETHEUS_URL": target.prometheus or "",
         }
     )
+
+
+def write_private(path: Path, text: str, *, mode: int) -> None:
+    """Write a file that only its owner may use, in the given mode."""
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
 
 
 def gcloud_settings(target: Target, folder: Path, host: str, port: str) -> dict[str, str]:
