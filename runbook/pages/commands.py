@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Pages show the lines for the place where they matter most.
 PAGE_TARGET = "production"
 _WIDE = 60
-_NARROW = 38
+_NARROW = 48
 _BY_HAND_WORDS = {
     "equal": "Run with the real client against staging: its effect equals the command's.",
     "different": "Its effect DIFFERS from the command's",
@@ -65,18 +65,29 @@ def vendor_lines(name: str, **arguments: Any) -> list[str]:  # noqa: ANN401
 
 
 def wrap_line(argv: list[str]) -> str:
-    """Return an argument list as shell input, a long one with a row per option."""
+    """Return an argument list as shell input, in rows that fit a phone."""
     line = shlex.join(argv)
     if len(line) <= _WIDE:
         return line
-    rows = [[]]  # type: list[list[str]]
+    rows: list[str] = []
+    for group in _group_options(argv):
+        text = shlex.join(group)
+        if rows and len(rows[-1]) + len(text) < _NARROW:
+            rows[-1] += f" {text}"
+        else:
+            rows.append(text)
+    return " \\\n  ".join(rows)
+
+
+def _group_options(argv: list[str]) -> list[list[str]]:
+    groups: list[list[str]] = [[]]
     for token in argv:
-        if token.startswith("-") and rows[-1]:
-            rows.append([])
-        if sum(map(len, rows[-1])) + len(token) > _NARROW and len(rows[-1]) > 1:
-            rows.append([])
-        rows[-1].append(token)
-    return " \\\n  ".join(shlex.join(row) for row in rows)
+        starts_option = token.startswith("-") and len(groups[-1]) > 0
+        is_long = len(shlex.join([*groups[-1], token])) > _NARROW and len(groups[-1]) > 1
+        if starts_option or is_long:
+            groups.append([])
+        groups[-1].append(token)
+    return groups
 
 
 def render_first_command(run: Verification | None, name: str) -> str:

@@ -11,13 +11,21 @@ from runbook.pages.alerts import read_notice, read_rules
 from runbook.pages.commands import command_line, find_step, render_command
 from runbook.pages.proof import read_proof, render_badge, render_scenarios
 from runbook.pages.results import Verification
-from runbook.pages.text import escape, plain_time, seconds
+from runbook.pages.text import PageError, escape, plain_time, seconds
 
 if TYPE_CHECKING:
     from invoke.parser.argument import Argument
 
     from runbook.step import RunbookTask
 
+_MEANINGS = {
+    0: "Done",
+    1: "Failed, nothing was changed",
+    2: "Wrong usage",
+    3: "Changed, but not verified",
+    4: "Refused, nothing was changed",
+    130: "Interrupted by Ctrl-C",
+}
 _SYSTEMS = {"cloud_run": "Cloud Run"}
 _SECTION = re.compile(
     r"^(Args|Returns|Raises|Yields|Attributes|Example|Examples):\s*$", re.MULTILINE
@@ -97,17 +105,29 @@ def _first_sentence(step: "RunbookTask") -> str:
 
 
 def render_exit_codes() -> str:
-    """Return the exit codes, each with its meaning and the kinds of failure that lead to it."""
-    meanings = {0: "Done.", **_meanings()}
-    rows = "\n".join(f"| `{code}` | {text} |" for code, text in sorted(meanings.items()))
-    return f"| exit code | what it means |\n| --- | --- |\n{rows}\n"
+    """Return the exit codes, each with its meaning and the kinds of failure that lead to it.
+
+    Raises:
+        PageError: an error exits with a code that has no meaning here.
+
+    """
+    reasons = _reasons()
+    if unknown := set(reasons) - set(_MEANINGS):
+        raise PageError(f"nobody has said what exit code {min(unknown)} means")
+    rows = "\n".join(
+        f"| `{code}` | **{meaning}** | {reasons.get(code, '')} |"
+        for code, meaning in _MEANINGS.items()
+    )
+    return f"| exit code | what it means | when |\n| --- | --- | --- |\n{rows}\n"
 
 
-def _meanings() -> dict[int, str]:
+def _reasons() -> dict[int, str]:
     """Return the first sentence of every error's docstring, gathered by the code it exits with."""
     gathered: dict[int, list[str]] = {}
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, errors.RunbookError):
+            if kind is errors.RunbookError:
+                continue
             said = inspect.cleandoc(kind.__doc__ or "").split("\n", maxsplit=1)[0]
             gathered.setdefault(kind.exit_code, []).append(said)
     return {code: " ".join(texts) for code, texts in gathered.items()}

@@ -1,13 +1,17 @@
 """The build: strict, and seen failing for each thing it should fail for."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from runbook.pages.alerts import read_rules
+from runbook.pages.results import load_results
+from runbook.pages.text import PageError
 from tests.docs.conftest import Build
 from tests.docs.html_reader import read_page
-from tests.docs.sample import ROOT, make_by_hand, make_results
+from tests.docs.sample import ROOT, make_by_hand, make_results, write_results
 
 HOSTILE = (
     "</pre></details></div><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -141,30 +145,35 @@ def test_hostile_results_cannot_alter_a_page(
         (make_results(by_hand=[{"step": 1}]), "by_hand[0].step should be a text, is int"),
     ],
 )
-def test_broken_results_fail_the_build_by_name(
-    results: object, said: str, build_with_results: Callable[[object], Build]
+def test_broken_results_are_refused_by_name(results: object, said: str, tmp_path: Path) -> None:
+    """A wrong type is told by its field."""
+    with pytest.raises(PageError, match=re.escape(said)):
+        load_results(write_results(tmp_path / "verification.json", results))
+
+
+def test_broken_results_fail_the_build_in_one_line(
+    build_with_results: Callable[[object], Build],
 ) -> None:
-    """A wrong type is told by its field, in one line and without a traceback."""
-    build = build_with_results(results)
+    """Whoever builds the site did not write the results, and gets no traceback."""
+    build = build_with_results(make_results(seconds="long"))
     assert build.code != 0
-    assert said in build.said
+    assert "verification.json.seconds should be a number, is str" in build.said
     assert "Traceback" not in build.said
 
 
-def test_an_unknown_outcome_fails_the_build(build_with_results: Callable[[object], Build]) -> None:
+def test_an_unknown_outcome_is_refused(tmp_path: Path) -> None:
     """A scenario that neither passed nor failed is not shown as if it had."""
     results = make_results()
     results["scenarios"][0]["outcome"] = "skipped"
-    build = build_with_results(results)
-    assert build.code != 0
-    assert "scenarios[0].outcome should be one of passed, failed" in build.said
+    said = r"scenarios\[0\].outcome should be one of passed, failed"
+    with pytest.raises(PageError, match=said):
+        load_results(write_results(tmp_path / "verification.json", results))
 
 
-def test_results_that_are_no_json_fail_the_build(
-    build_with_results: Callable[[object], Build], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file cut short is told as such."""
-    monkeypatch.setattr("json.dumps", lambda _: '{"format": 1, "scen')
-    build = build_with_results({})
-    assert build.code != 0
-    assert "verification.json is not JSON" in build.said
+@pytest.mark.parametrize("raw", [b"", b'{"format": 1, "scen', b"\xff\xfe", b"[" * 100_000])
+def test_results_that_are_no_json_are_refused(raw: bytes, tmp_path: Path) -> None:
+    """A file cut short, empty, of another encoding, or absurdly deep is told as such."""
+    path = tmp_path / "verification.json"
+    path.write_bytes(raw)
+    with pytest.raises(PageError, match=r"verification\.json is not JSON"):
+        load_results(path)
