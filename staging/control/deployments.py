@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from staging.control.plant import Plant
 
 FIXED_VERSION = "1.4.3"
+REDEPLOYED_VERSION = "1.4.1"
 _DATABASE_VARIABLE = "BIGQUERY_ENDPOINT"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from staging.control.deployments import (
     FIXED_VERSION,
+    REDEPLOYED_VERSION,
     dead_database,
     deploy,
     pin_traffic,
@@ -60,6 +61,8 @@ async def _thaw(plant: Plant) -> None:
 
 
 async def _lose_image(plant: Plant) -> None:
+    # An older image goes out again and serves: the revision before it is then known to be good.
+    await deploy(plant, version=REDEPLOYED_VERSION)
     plant.cloud_run.registry.discard(serving_image(plant))
     plant.cloud_run.recycle()
 
@@ -99,8 +102,8 @@ _ALL = (
     ),
     Fault(
         "lost-image",
-        "The serving revision's image vanishes from the registry, then the platform recycles its"
-        " instances: none of them starts again.",
+        "An older image is deployed again and serves; then it vanishes from the registry and the"
+        " platform recycles the instances: none of them starts again.",
         "ServiceDown",
         _lose_image,
         _deploy_fix,
