@@ -268,8 +268,12 @@ def open_(_c: Context) -> Report:
 
 def _read_revisions(target: Target) -> dict[str, Revision]:
     from checks.cloud_run import list_revisions
+    from runbook.changes.cloud_run import request_deadline_s
 
-    return {revision.name: revision for revision in list_revisions(target)}
+    return {
+        revision.name: revision
+        for revision in list_revisions(target, deadline_s=request_deadline_s())
+    }
 
 
 def _read_serving_digest(target: Target, state: State) -> str:
