@@ -28,6 +28,7 @@ ROOT_TASKS = ("demo",)
 ALERT, FAULT = "HighErrorRate", "endpoint-errors"
 MITIGATION, RESTORE = "mitigate.rollback", "mitigate.release-traffic"
 TIME_SCALE = 60.0
+ASSESS_TRIES = 3
 PROBES = 50
 PROBES_THAT_SUCCEED = 49
 HTTP_OK = 200
@@ -48,8 +49,8 @@ def demo(c: Context, keep: bool = False) -> None:  # noqa: ARG001
     try:
         with interrupt_on_signals():
             times = close_loop(show)
-            site = prove(show, times)
-            tell_end(show, times, serve(show, site) if keep else site.as_uri())
+            page = prove(show, times)
+            address = serve(show, page) if keep else page.as_uri()
             kept = keep
     except RunbookError as error:
         show.say(f"The demo ends here: {error}", style="bold red")
@@ -61,6 +62,7 @@ def demo(c: Context, keep: bool = False) -> None:  # noqa: ARG001
     finally:
         if not kept:
             show.clear_away()
+    tell_end(show, times, address)
 
 
 def close_loop(show: Show) -> dict[str, float]:
@@ -77,8 +79,7 @@ def close_loop(show: Show) -> dict[str, float]:
     show.chapter("The pager rings. The first command is the same for every alert.")
     with show.step("And", f"assess puts {ALERT} first and recommends {MITIGATION}") as step:
         step["command"] = "invoke assess"
-        step["output"] = found = show.run("assess")
-        require(f"invoke {MITIGATION}" in found, f"assess does not recommend {MITIGATION}")
+        step["output"] = ask_assess(show)
     show.chapter("The command that assess recommends.")
     with show.step("When", f"the responder runs {MITIGATION}") as step:
         step["command"] = f"invoke {MITIGATION}"
@@ -91,6 +92,19 @@ def close_loop(show: Show) -> dict[str, float]:
         check_requests(show)
     restore(show)
     return times
+
+
+def ask_assess(show: Show) -> str:
+    """Return what `invoke assess` prints once it recommends the mitigation before all others."""
+    for _ in range(ASSESS_TRIES):
+        found = show.run("assess")
+        if f"Next: invoke {MITIGATION}" in found:
+            return found
+        show.say("  A machine this busy drops requests of its own accord; a second look.")
+    raise RunbookError(
+        f"The loop did not close: assess recommends something else than {MITIGATION}.",
+        next_step="Try again while nothing else keeps this machine busy.",
+    )
 
 
 def start_staging(show: Show) -> None:
@@ -156,7 +170,8 @@ def prove(show: Show, times: dict[str, float]) -> Path:
     target = {"target": "local", "environment": "embedded staging"}
     write_whole(show.results, describe_run(target, found, TIME_SCALE))
     site = show.results.parent / "demo-site"
-    show.run("site.build", f"--to={site.relative_to(REPOSITORY)}")
+    built = show.run("site.build", f"--to={site.relative_to(REPOSITORY)}", quiet=True)
+    show.say(f"    {built.strip().splitlines()[-1]}", style="dim")
     page = site / "alerts" / f"{ALERT}.html"
     require(page.exists(), f"the site has no page for {ALERT}")
     return page

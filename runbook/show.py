@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -63,8 +64,8 @@ class Show:
         self.console.print()
         self.say(f"[{time.monotonic() - self.began:3.0f} s] {text}", style="bold cyan")
 
-    def run(self, *words: str) -> str:
-        """Run `invoke WORDS`, show it and its output, and return the output.
+    def run(self, *words: str, quiet: bool = False) -> str:
+        """Run `invoke WORDS`, show it and (unless `quiet`) its output, and return the output.
 
         Raises:
             RunbookError: The command failed, or took longer than two minutes.
@@ -90,7 +91,8 @@ class Show:
         try:
             for line in process.stdout or ():
                 lines.append(line)
-                self.console.print(Text("    " + clean_text(line.rstrip("\n")), style="dim"))
+                if not quiet:
+                    self.console.print(Text(f"    {clean_text(line.rstrip())}", style="dim"))
             code = process.wait()
         finally:
             alarm.cancel()
@@ -153,6 +155,7 @@ class Show:
 
     def clear_away(self) -> None:
         """Stop the demo's staging and remove its folder; a second Ctrl-C does not stop this."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.say("Stopping what the demo started ...")
         down = [sys.executable, "-m", "staging", "down", "--dir", str(self.folder)]
         try:

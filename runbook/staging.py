@@ -95,14 +95,21 @@ def reset(c: Context) -> Report:  # noqa: ARG001
     )
 
 
+def names_fault(argv: list[str]) -> bool:
+    """Return whether a word that may be a fault follows `staging.break` on the command line."""
+    following = argv[argv.index("staging.break") + 1 :] if "staging.break" in argv else []
+    return bool(following) and not following[0].startswith("-")
+
+
 @step(
     name="break",
     needs_target=False,
-    positional=["fault"],
+    # invoke insists on a positional argument, so there is none where the faults are to be listed.
+    positional=["fault"] if names_fault(sys.argv) else [],
     example={"fault": "endpoint-errors"},
     help={"fault": "What breaks; without it, the faults are listed."},
 )
-def break_(c: Context, fault: str = "") -> Report:  # noqa: ARG001
+def break_(c: Context, fault: str | None = None) -> Report:  # noqa: ARG001
     """Break the embedded staging on purpose; without a fault, list the faults."""
     target = find_staging()
     faults = read_faults(target)
