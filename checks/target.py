@@ -59,7 +59,9 @@ class Target:
         return real / self.time_scale
 
     def window(self, duration: str) -> str:
-        """Return a PromQL duration, such as `5m`, in this target's time, in milliseconds.
+        """Return a PromQL duration, such as `5m`, in this target's time.
+
+        In real time it stays as it is; else it is in milliseconds.
 
         Raises:
             ValueError: `duration` is not a PromQL duration.
@@ -67,6 +69,8 @@ class Target:
         parts = _DURATION.findall(duration)
         if not parts or "".join(number + unit for number, unit in parts) != duration:
             raise ValueError(f"{duration!r} is not a PromQL duration such as 5m or 1h30m")
+        if self.time_scale == 1:
+            return duration
         real = sum(int(number) * _UNIT_S[unit] for number, unit in parts)
         return f"{max(1, round(self.seconds(real) * 1000))}ms"
 
