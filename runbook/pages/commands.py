@@ -108,8 +108,9 @@ def render_command(
     tabs = f"/// tab | Command\n    new: true\n\n{typed}\n\n///\n\n"
     if not lines:
         return f"\n{typed}\n"
+    typed_by_hand = fence("\n\n".join(lines))
     note = render_replace_note(name) + render_by_hand_note(run, name)
-    return f"\n{tabs}/// tab | By hand\n\n{fence(chr(10).join(lines))}\n\n{note}\n\n///\n"
+    return f"\n{tabs}/// tab | By hand\n\n{typed_by_hand}\n\n{note}\n\n///\n"
 
 
 def render_replace_note(name: str) -> str:
