@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = "us-docker.pkg.dev/convergence/pipeline/api"
 _JOURNAL_ENTRIES = 200
-_ARENA_ENTRIES = 12
+_ARENA_ENTRIES = 3
 _ENTRY = ctypes.c_double
 
 

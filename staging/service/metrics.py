@@ -82,8 +82,7 @@ class Metrics:
         self.auth_failures = Counter(
             "auth_failures", "Refused API keys.", ["tenant_id"], registry=registry
         )
-        for tenant in (*list_tenants(), UNKNOWN_TENANT):
-            self.auth_failures.labels(tenant)
+        self.auth_failures.labels(UNKNOWN_TENANT)
 
     def _create_pipeline_metrics(self, registry: CollectorRegistry) -> None:
         labels = ["tenant_id", "pipeline_id"]

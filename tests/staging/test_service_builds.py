@@ -61,7 +61,7 @@ def test_crash_under_traffic_dies_of_a_segmentation_fault(tmp_path: Path) -> Non
                 while served < 100:
                     await rig.ask(instance, "/api/v1/pipelines", tenant=OTHER_TENANT)
                     served += 1
-            assert 5 < served < 100
+            assert 2 <= served < 100
             await wait_until(lambda: instance.state == "exited", 5, "the exit")
             assert instance.exit_status == -signal.SIGSEGV
 
