@@ -52,12 +52,14 @@ class Rates:
         source: `Prometheus`, or `two scrapes`.
         window_s: The time that the rates are taken over, in seconds of the target's clock.
         note: What limits them, in one sentence, or an empty string.
+        cpu_percents: CPU use of the instances that were scraped; Prometheus is asked for it apart.
     """
 
     rows: tuple[Rate, ...]
     source: str
     window_s: float
     note: str = ""
+    cpu_percents: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def scrape_rates(target: Target, *, why: str = "") -> Rates:
         f"Rates of {found.matched} of {found.seen} instances seen, from two scrapes "
         f"{found.seconds:.1f} s apart; instances that were not met are missing."
     )
-    return Rates(rows, "two scrapes", found.seconds, note)
+    cpu_percents = tuple(found.cpu_percent.values())
+    return Rates(rows, "two scrapes", found.seconds, note, cpu_percents)
 
 
 def share_by(rates: Rates, dimension: Dimension) -> list[Share]:

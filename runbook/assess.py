@@ -252,7 +252,7 @@ def endpoints(_c: Context) -> Report:
 
 def describe_source(rates: Rates) -> str:
     """Return one sentence on where rates come from and what limits them."""
-    told = f"From {rates.source}, over the last {rates.window_s:g} s."
+    told = f"From {rates.source}, over the last {rates.window_s:.3g} s."
     return f"{told} {rates.note}".strip()
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from runbook.triage_rules import Verdict
 
 _DEPLOYMENTS = 4
+# Asked only to explain the rest; their silence is told where it matters.
+_SECOND_QUESTIONS = frozenset({"evidence", "latest", "recent"})
+_PROMETHEUS = dict.fromkeys(("alerts", "cpu", "instances", "rules"), "Prometheus")
 _CURL = "curl --silent --show-error --fail-with-body --max-time 10"
 _QUERY = f"{_CURL} --get {{prometheus}}/api/v1/query --data-urlencode"
 
@@ -147,9 +150,12 @@ def _describe_situation(found: Snapshot) -> list[str]:
     ]
     if found.rates is not None and found.rates.note:
         told.append(found.rates.note)
+    by_message: dict[str, list[str]] = {}
     for name, error in sorted(found.silent.items()):
-        if name not in {"evidence", "latest", "recent"}:
-            told.append(f"No answer on {name}: {error}")
+        if name not in _SECOND_QUESTIONS:
+            by_message.setdefault(_PROMETHEUS.get(name, str(error)), []).append(name)
+    for message, names in by_message.items():
+        told.append(f"No answer on {', '.join(names)}: {found.silent[names[0]]}")
     return told
 
 

@@ -96,6 +96,8 @@ def take_snapshot(target: Target) -> Snapshot:
     found.alerts = answers.get("alerts") or []
     found.rates, found.recent = answers.get("traffic"), answers.get("recent")
     found.up, found.cpu_percents = answers.get("instances"), answers.get("cpu") or []
+    if found.rates is not None and not found.cpu_percents:
+        found.cpu_percents = list(found.rates.cpu_percents)
     found.health, found.platform = answers.get("health"), answers.get("platform log") or []
     found.open_changes = answers.get("open changes") or []
     return found

@@ -236,7 +236,7 @@ def collect_evidence(name: str, found: Snapshot) -> tuple[str, ...]:
         whole = traffic.share_of_all(found.rates)
         told.append(
             f"{whole.error_share:.1%} of {whole.per_second:.0f} requests a second fail "
-            f"({found.rates.source}, {found.rates.window_s:g} s)."
+            f"({found.rates.source}, {found.rates.window_s:.3g} s)."
         )
         told += [
             f"{share.name}: {share.error_share:.0%} of its requests fail."
