@@ -53,6 +53,7 @@ def demo(c: Context, keep: bool = False) -> None:  # noqa: ARG001
             address = serve(show, page) if keep else page.as_uri()
             kept = keep
     except RunbookError as error:
+        kept = keep
         show.say(f"The demo ends here: {error}", style="bold red")
         show.say(f"Next: {error.next_step}")
         raise Exit(code=error.exit_code) from error

@@ -45,7 +45,7 @@ def pytest_command(folder: str) -> tuple[str, ...]:
 def list_stages() -> tuple[Stage, ...]:
     """Return every stage of the suite, the quickest to fail first."""
     python = (PYTHON, "-m")
-    folders = ("unit", "architecture", "staging", "docs", "browser")
+    folders = ("unit", "architecture", "staging", "docs", "browser", "demo")
     return (
         Stage("lint", ((*python, "ruff", "check"), (*python, "ruff", "format", "--check"))),
         Stage("types", ((*python, "mypy"),)),

@@ -99,9 +99,10 @@ class Show:
             process.kill()
             process.wait()
         if code:
+            self.say("".join(lines) if quiet else "")
             raise RunbookError(
                 f"invoke {shlex.join(words)} ended with exit code {code}.",
-                next_step=f"Read its output above, and the logs of staging with {self.with_dir()}",
+                next_step="Read its output above; ./inv demo --keep keeps staging and its logs.",
             )
         return "".join(lines)
 
