@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 from staging.cloud_run import knative, knative_schema, v2, v2_schema
 from staging.cloud_run.errors import invalid
-from staging.cloud_run.instances import InstancePool, Platform
 from staging.cloud_run.messages import apply_mask, read_mask, read_value
 from staging.cloud_run.models import Condition, LogSink, Place, Revision, Service
 from staging.cloud_run.operations import Operation, Operations
 from staging.cloud_run.platform_log import PlatformLog
+from staging.cloud_run.pools import Pools, start_task
 from staging.cloud_run.reconciler import Reconciler
-from staging.cloud_run.registry import resolve_image
-from staging.cloud_run.store import BASELINE_IMAGES, Store
-from staging.cloud_run.validation import read_cpu, read_memory
-from staging.model import Fleet, Instance, InstanceSpec
+from staging.cloud_run.store import BASELINE_IMAGES, SERVICE, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Mapping
+    from collections.abc import Callable, Collection, Mapping
+
+    from staging.model import Fleet
 
 AUTOSCALER_LEAST_INTERVAL_S = 0.25
 AUTOSCALER_INTERVAL_S = 5.0
 # Long for a machine that is busy with something else; normally instances are ready in 20 ms.
 BASELINE_DEADLINE_S = 20.0
 ANONYMOUS = "anonymous"
-_LOGGER = logging.getLogger(__name__)
-
-
-def _start_task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-    """Start work that never ends by itself; should it fail, that is logged at once."""
-    task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_report_failure)
-    return task
-
-
-def _report_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _LOGGER.critical("%s failed", task.get_name(), exc_info=task.exception())
 
 
 class CloudRun:
@@ -72,38 +57,25 @@ class CloudRun:
         `default_env` is set in every container unless its template says otherwise; `images` are
         the references that the registry holds besides those of the baseline.
         """
-        self.place = Place(project, project_number, region, time_scale, service_url)
+        url = service_url or f"https://{SERVICE}-{project_number}.{region}.run.app"
+        self.place = Place(project, project_number, region, time_scale, url)
         self.store = Store(self.place)
-        if not service_url:
-            name = f"{self.store.service.name}-{project_number}.{region}.run.app"
-            self.place = Place(project, project_number, region, time_scale, f"https://{name}")
-            self.store.place = self.place
         self.operations = Operations(self.place)
-        self.registry: set[str] = set()
-        self._images = frozenset({*images, *BASELINE_IMAGES})
-        self.registry.update(self._images)
-        self._fleet = fleet
-        self._default_env = dict(default_env or {})
+        platform_log = PlatformLog(log, self.place, SERVICE)
+        known = {*images, *BASELINE_IMAGES}
+        self._pools = Pools(fleet, self.store, platform_log, default_env or {}, known)
+        self.registry = self._pools.registry
         self._set_split = set_split
-        self._changed = asyncio.Event()
-        self._platform = Platform(
-            fleet=fleet,
-            place=self.place,
-            log=PlatformLog(log, self.place, self.store.service.name),
-            container_of=self._container_of,
-            changed=self._changed.set,
-        )
-        self._pools: dict[str, InstancePool] = {}
-        self._pool_tasks: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        # While instances are being killed, nothing may start new ones.
+        self._paused = False
         self._reconciler = Reconciler(
             self.store,
             self.operations,
-            self._pool_of,
+            self._pools.find,
             set_split,
             rollback_clears_failure=rollback_clears_failure,
         )
-        fleet.subscribe(self._note_instance)
 
     async def start(self) -> None:
         """Bring the baseline up and keep it so.
@@ -111,19 +83,21 @@ class CloudRun:
         Raises:
             TimeoutError: when its instances are not ready within 20 s.
         """
+        self._paused = False
         self._tasks = [
-            _start_task(self._reconcile_forever(), "cloud run reconciler"),
-            _start_task(self._autoscale_forever(), "cloud run autoscaler"),
+            start_task(self._reconcile_forever(), "cloud run reconciler"),
+            start_task(self._autoscale_forever(), "cloud run autoscaler"),
         ]
         await self._bring_up()
 
     async def stop(self) -> None:
         """End all work and kill every instance."""
+        self._paused = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        await self._clear_fleet()
+        await self._pools.clear()
 
     async def reset(self) -> None:
         """Kill every instance, go back to the baseline, and return when it serves.
@@ -135,88 +109,39 @@ class CloudRun:
         await self.stop()
         self.operations.clear()
         self._reconciler.clear()
-        self.registry.clear()
-        self.registry.update(self._images)
         self.store.reset()
         await self.start()
 
-    async def _clear_fleet(self) -> None:
-        tasks, pools = list(self._pool_tasks.values()), list(self._pools.values())
-        self._pools.clear()
-        self._pool_tasks.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(pool.close() for pool in pools))
-        instances = self._fleet.instances()
-        await asyncio.gather(*(self._fleet.stop(instance, 0.0) for instance in instances))
-
     async def _bring_up(self) -> None:
         service = self.store.service
-        self._reconciler.reconcile()
-        pool = self._pool_of(self.store.revisions[service.latest_ready])
+        self._reconcile()
+        pool = self._pools.find(self.store.revisions[service.latest_ready])
         async with asyncio.timeout(BASELINE_DEADLINE_S):
             while len(pool.ready()) < pool.desired:
-                self._changed.clear()
-                await self._changed.wait()
+                self._pools.changed.clear()
+                await self._pools.changed.wait()
         self._set_split(service.shares())
+
+    def _reconcile(self) -> None:
+        if not self._paused:
+            self._reconciler.reconcile()
 
     async def _reconcile_forever(self) -> None:
         while True:
-            await self._changed.wait()
-            self._changed.clear()
-            self._reconciler.reconcile()
+            await self._pools.changed.wait()
+            self._pools.changed.clear()
+            self._reconcile()
 
     async def _autoscale_forever(self) -> None:
         interval = max(AUTOSCALER_LEAST_INTERVAL_S, self.place.seconds(AUTOSCALER_INTERVAL_S))
         while True:
             await asyncio.sleep(interval)
-            usage = {name: self._demand_of(pool) for name, pool in self._pools.items()}
-            self._reconciler.observe(time.monotonic(), usage)
-            self._reconciler.reconcile()
-
-    def _demand_of(self, pool: InstancePool) -> float:
-        return sum(self._fleet.usage(item) * item.spec.cpu for item in pool.ready())
-
-    def _pool_of(self, revision: Revision) -> InstancePool:
-        pool = self._pools.get(revision.name)
-        if pool is None:
-            pool = self._pools[revision.name] = InstancePool(revision, self._platform)
-            task = _start_task(pool.run(), f"instances of {revision.name}")
-            self._pool_tasks[revision.name] = task
-        return pool
-
-    def _note_instance(self, instance: Instance) -> None:
-        pool = self._pools.get(instance.spec.revision)
-        if instance.state == "exited" and pool is not None:
-            pool.note_exit(instance)
-
-    def _container_of(self, revision: Revision) -> InstanceSpec:
-        template, service = revision.template, self.store.service.name
-        container = template.container
-        return InstanceSpec(
-            revision=revision.name,
-            service=service,
-            image=resolve_image(container.image, self.registry),
-            env={
-                **self._default_env,
-                **dict(container.env),
-                "PORT": str(container.port),
-                "K_SERVICE": service,
-                "K_REVISION": revision.name,
-                "K_CONFIGURATION": service,
-            },
-            cpu=read_cpu(container.limits["cpu"]),
-            memory_bytes=read_memory(container.limits["memory"]),
-            concurrency=template.concurrency,
-            timeout_s=float(template.timeout_s),
-        )
+            self._reconciler.observe(time.monotonic(), self._pools.usage())
+            self._reconcile()
 
     def recycle(self, revision: str = "") -> None:
         """Replace the instances of one revision or of all, as the platform may at any time."""
-        for name, pool in self._pools.items():
-            if revision in ("", name):
-                pool.recycle()
+        self._pools.recycle(revision)
 
     def conditions_of(self, revision: Revision) -> list[Condition]:
         """Return a revision's conditions as both faces show them."""
@@ -277,7 +202,7 @@ class CloudRun:
         service = self.store.service
         rendered = v2.render_service(service, self.place)
         operation = self.operations.open(service.generation, rendered)
-        self._reconciler.reconcile()
+        self._reconcile()
         return operation
 
     def replace_service(
@@ -300,7 +225,7 @@ class CloudRun:
             self.store.check(spec, version)
             return self.store.preview(spec)
         self.store.apply(spec, version, modifier)
-        self._reconciler.reconcile()
+        self._reconcile()
         return self.store.service
 
     async def update_service(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PROJECT, NUMBER, REGION = "convergence-local", "123456789012", "us-central1"
 SERVICE = "convergence-data-pipeline"
+NAME = f"projects/{PROJECT}/locations/{REGION}/services/{SERVICE}"
 REPOSITORY = "us-docker.pkg.dev/convergence/pipeline/api"
 DEADLINE_S = 30.0
 TIME_SCALE = 60.0

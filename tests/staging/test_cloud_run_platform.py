@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import signal
@@ -195,6 +196,26 @@ def test_reset_in_the_middle_of_a_rollout(server: CloudRunServer) -> None:
     assert server.v1()["metadata"]["generation"] == 2
     assert len(server.instances()) == 2
     assert _deploy(server, f"{REPOSITORY}:1.4.3").error is None
+
+
+def test_change_in_the_middle_of_a_reset_starts_nothing_that_stays(server: CloudRunServer) -> None:
+    _deploy(server, f"{REPOSITORY}:1.4.3")
+
+    async def reset_and_change() -> int:
+        reset, changes = asyncio.create_task(server.cloud_run.reset()), 0
+        while not reset.done():
+            changes += 1
+            scaling = {"scaling": {"minInstanceCount": 2 + changes % 2}}
+            server.cloud_run.patch_service(scaling, "scaling")
+            await asyncio.sleep(0.001)
+        await reset
+        return changes
+
+    assert server.run(reset_and_change()) > 1
+    server.reset()
+    assert len(server.instances()) == 2
+    revisions = {item.spec.revision for item in server.instances()}
+    assert revisions == set(server.served())
 
 
 def test_more_instances_than_slots_fail_the_rollout(server: CloudRunServer) -> None:
