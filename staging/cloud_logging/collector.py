@@ -75,6 +75,7 @@ class Collector:
     def __init__(self, store: LogStore) -> None:
         """Write into `store`."""
         self._store = store
+        self._is_open = False
         self._server: asyncio.Server | None = None
         self._receiver: asyncio.DatagramTransport | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,6 +92,7 @@ class Collector:
 
         Sockets that an earlier staging left there are replaced.
         """
+        self._is_open = True
         self._claim(lines)
         self._server = await asyncio.start_unix_server(self._accept, lines, limit=_CHUNK_BYTES)
         _protect(lines)
@@ -105,6 +107,7 @@ class Collector:
 
     async def stop(self) -> None:
         """Close every connection and remove the sockets; safe to call twice."""
+        self._is_open = False
         if self._server:
             self._server.close()
         if self._receiver:
@@ -122,6 +125,9 @@ class Collector:
         self._paths.append(path)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._is_open:  # It was accepted while `stop` was at work.
+            writer.close()
+            return
         task = asyncio.get_running_loop().create_task(self._read(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -86,6 +86,7 @@ _ROWS: Final = (
 )
 
 
-def fidelity_rows() -> str:
-    """Return Markdown table rows: what, how it behaves here, where it differs from the real one."""
-    return "\n".join(f"| {what} | {here} | {differs} |" for what, here, differs in _ROWS)
+def describe_fidelity() -> list[str]:
+    """Return a Markdown table's rows: what, how it behaves here, how the real one differs."""
+    head = ["| Cloud Logging | here | where it differs |", "| --- | --- | --- |"]
+    return [*head, *(f"| {what} | {here} | {differs} |" for what, here, differs in _ROWS)]

@@ -318,7 +318,8 @@ def test_random_datagrams_never_break_the_receiver() -> None:
 def test_stop_removes_the_sockets(tmp_path: Path) -> None:
     with serve_logging(tmp_path) as server:
         assert server.lines.exists()
-        waiting = run_instance(server, "import time; time.sleep(60)")
+        waiting = run_instance(server, "import time; print('here', flush=True); time.sleep(60)")
+        read_entries(server, 1)
     assert not server.lines.exists()
     assert not server.access_log.exists()
     waiting.kill()
