@@ -10,6 +10,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from runbook.pages import alerts, card, commands, proof, reference, results, templates, text
+from runbook.pages.fidelity import read_fidelity
 
 # Later ones import earlier ones.
 _LIVE = ("text", "results", "alerts", "proof", "commands", "reference", "card", "templates")
@@ -75,7 +76,10 @@ def _reference_macros(root: Path, run: results.Verification | None) -> tuple[Any
     def verification() -> str:
         return reference.render_verification(root, run)
 
-    return alerts_table, task_reference, exit_codes, verification
+    def fidelity() -> str:
+        return read_fidelity(root)
+
+    return alerts_table, task_reference, exit_codes, verification, fidelity
 
 
 def _reload_sources() -> None:

@@ -14,6 +14,7 @@ PAGES = {
     "HighErrorRate": "alerts/HighErrorRate.html",
     "commands": "reference/commands.html",
     "verification": "reference/verification.html",
+    "staging": "reference/staging.html",
 }
 VIEWS = [
     pytest.param(size, scheme, id=f"{name}-{scheme}")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.docs.sample import ROOT, make_results, write_results
 
-SOURCES = ("docs", "runbook", "checks", "features", "mkdocs.yml", "invoke.yaml")
+SOURCES = ("docs", "runbook", "checks", "features", "staging", "mkdocs.yml", "invoke.yaml")
 BUILD_DEADLINE_S = 120
 
 

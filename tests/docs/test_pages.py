@@ -133,6 +133,14 @@ def test_every_step_stands_in_the_reference(proven_site: Build) -> None:
     assert page.headings == [name.replace(".", "-") for name in steps()]
 
 
+def test_every_staging_api_says_what_it_is_not(proven_site: Build) -> None:
+    """The fidelity page has a section for each API that embedded staging has."""
+    page = read_page(proven_site.site / "reference" / "staging.html")
+    described = sorted(path.parent.name for path in (ROOT / "staging").glob("*/fidelity.py"))
+    assert sorted(heading.replace("-", "_") for heading in page.headings) == described
+    assert len(described) >= 2
+
+
 def test_alert_pages_are_short() -> None:
     """A page is for a tired person; the median source stays under a hundred lines."""
     lengths = sorted(
