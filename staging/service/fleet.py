@@ -18,7 +18,7 @@ from staging.service.builds import find_build
 from staging.service.instance import Order
 from staging.service.settings import PORT
 from staging.service.usage import UsageBoard
-from staging.service.zygote_link import ZygoteLink
+from staging.service.zygote_link import FleetClosedError, ZygoteLink
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -59,7 +59,9 @@ class ProcessFleet:
         self._free = deque(range(1, settings.slots + 1))
         self._instances: dict[int, Instance] = {}
         self._gone: dict[int, asyncio.Event] = {}
-        self._forking: dict[int, tuple[Instance, asyncio.Event]] = {}
+        self._forking: dict[str, tuple[Instance, asyncio.Event]] = {}
+        self._abandoned: dict[str, int] = {}
+        self._doomed: dict[int, int] = {}
         self._listeners: list[Listener] = []
         self._notices: set[asyncio.Future[None]] = set()
         self._zygote = ZygoteLink(self._note_fork, self._note_exit, self._note_loss)
@@ -93,15 +95,17 @@ class ProcessFleet:
         instance = self._describe(spec, slot)
         self._board.clear(slot)
         forked = asyncio.Event()
-        self._forking[slot] = (instance, forked)
         try:
             self._zygote.order(self._make_order(instance))
+        except FleetClosedError:
+            self._free.append(slot)
+            raise
+        self._forking[instance.name] = (instance, forked)
+        try:
             async with asyncio.timeout(_FORK_DEADLINE_S):
                 await forked.wait()
         except BaseException:
-            # A fork that is reported later finds nobody waiting, and is killed.
-            if self._forking.pop(slot, None):
-                self._free.append(slot)
+            self._abandon(instance)
             raise
         return instance
 
@@ -112,7 +116,7 @@ class ProcessFleet:
             if await _can_connect(instance.address):
                 if instance.state == "starting":
                     self._change(instance, "ready")
-                return True
+                break
             await asyncio.sleep(_PROBE_EVERY_S)
         return instance.state == "ready"
 
@@ -203,9 +207,17 @@ class ProcessFleet:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(instance.pid, number)
 
-    def _note_fork(self, slot: int, pid: int) -> None:
-        waiting = self._forking.pop(slot, None)
+    def _abandon(self, instance: Instance) -> None:
+        # The process may come all the same: it keeps its slot until it was killed.
+        if self._forking.pop(instance.name, None):
+            self._abandoned[instance.name] = instance.slot
+        else:
+            self._signal(instance, signal.SIGKILL)
+
+    def _note_fork(self, name: str, pid: int) -> None:
+        waiting = self._forking.pop(name, None)
         if waiting is None:
+            self._doomed[pid] = self._abandoned.pop(name)
             os.kill(pid, signal.SIGKILL)
             return
         instance, forked = waiting
@@ -218,6 +230,8 @@ class ProcessFleet:
     def _note_exit(self, pid: int, status: int) -> None:
         instance = self._instances.pop(pid, None)
         if instance is None:
+            if pid in self._doomed:
+                self._free.append(self._doomed.pop(pid))
             return
         instance.exit_status = status
         self._free.append(instance.slot)

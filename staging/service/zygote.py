@@ -13,7 +13,7 @@ import selectors
 import signal
 import socket
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn.lifespan.on
 import uvicorn.loops.asyncio
@@ -22,6 +22,9 @@ import uvicorn.protocols.http.httptools_impl  # noqa: F401 - uvicorn imports the
 from staging.service.instance import Order, run_instance
 from staging.service.process import die_with_parent, set_process_name
 from staging.service.usage import UsageBoard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _READ_BYTES = 65536
 
@@ -56,7 +59,7 @@ def _reap_children() -> list[dict[str, int]]:
         exits.append({"exited": pid, "status": os.waitstatus_to_exitcode(status)})
 
 
-def _report(message: dict[str, int]) -> None:
+def _report(message: Mapping[str, int | str]) -> None:
     os.write(1, json.dumps(message).encode() + b"\n")
 
 
@@ -88,7 +91,7 @@ def _run(board: UsageBoard) -> NoReturn:
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
                 order = Order(**json.loads(line))
-                _report({"slot": order.slot, "forked": _fork_instance(order, board)})
+                _report({"forked": _fork_instance(order, board), "name": order.name})
 
 
 def main() -> NoReturn:

@@ -28,11 +28,11 @@ class ZygoteLink:
 
     def __init__(
         self,
-        on_fork: Callable[[int, int], None],
+        on_fork: Callable[[str, int], None],
         on_exit: Callable[[int, int], None],
         on_loss: Callable[[], None],
     ) -> None:
-        """Take the receivers of (slot, pid), of (pid, exit status) and of the zygote's own end."""
+        """Take the receivers of (name, pid), of (pid, exit status), and of the zygote's end."""
         self._on_fork = on_fork
         self._on_exit = on_exit
         self._on_loss = on_loss
@@ -79,7 +79,7 @@ class ZygoteLink:
         while line := await process.stdout.readline():
             report = json.loads(line)
             if "forked" in report:
-                self._on_fork(report["slot"], report["forked"])
+                self._on_fork(report["name"], report["forked"])
             else:
                 self._on_exit(report["exited"], report["status"])
         self._on_loss()

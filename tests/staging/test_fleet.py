@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -42,6 +43,30 @@ def test_unknown_image_takes_no_slot(tmp_path: Path) -> None:
             with pytest.raises(ImageNotFoundError):
                 await rig.start("9.9.9")
             assert (await rig.start()).state == "ready"
+
+    asyncio.run(check())
+
+
+def test_abandoned_start_leaves_neither_process_nor_lost_slot(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with serve_rig(tmp_path, slots=1) as rig:
+            for turns in range(4):
+                starting = asyncio.create_task(rig.fleet.start(make_spec()))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+
+                async def find_slot() -> Instance:
+                    while True:
+                        with contextlib.suppress(NoSlotError):
+                            return await rig.start()
+                        await asyncio.sleep(0.01)
+
+                instance = await asyncio.wait_for(find_slot(), 5)
+                assert instance.state == "ready"
+                assert rig.fleet.instances() == [instance]
+                await rig.fleet.kill(instance)
 
     asyncio.run(check())
 
