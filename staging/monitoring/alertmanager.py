@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from staging.local_http import LocalHttpError, fetch_json
 from staging.monitoring.config import render_alertmanager
-from staging.processes import ForeignProcess
+from staging.processes import SMALL_GO, ForeignProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ class Alertmanager:
         """Start on an empty store; do not wait for an answer. Raise ProcessFailedError."""
         shutil.rmtree(self._data, ignore_errors=True)
         self._config.write_text(render_alertmanager(), encoding="utf-8")
-        await self.process.start({"GOGC": "50"})
+        await self.process.start(SMALL_GO)
 
     async def wait_answering(self, deadline_s: float = 10.0) -> None:
         """Return when the HTTP API answers. Raise ProcessFailedError at the deadline."""
