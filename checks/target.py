@@ -66,13 +66,20 @@ class Target:
         Raises:
             ValueError: `duration` is not a PromQL duration.
         """
-        parts = _DURATION.findall(duration)
-        if not parts or "".join(number + unit for number, unit in parts) != duration:
-            raise ValueError(f"{duration!r} is not a PromQL duration such as 5m or 1h30m")
-        if self.time_scale == 1:
-            return duration
-        real = sum(int(number) * _UNIT_S[unit] for number, unit in parts)
-        return f"{max(1, round(self.seconds(real) * 1000))}ms"
+        scaled = self.seconds(duration_seconds(duration))
+        return duration if self.time_scale == 1 else f"{max(1, round(scaled * 1000))}ms"
+
+
+def duration_seconds(duration: str) -> float:
+    """Return how many seconds a PromQL duration, such as `1h30m`, is.
+
+    Raises:
+        ValueError: `duration` is not a PromQL duration.
+    """
+    parts = _DURATION.findall(duration)
+    if not parts or "".join(number + unit for number, unit in parts) != duration:
+        raise ValueError(f"{duration!r} is not a PromQL duration such as 5m or 1h30m")
+    return sum(int(number) * _UNIT_S[unit] for number, unit in parts)
 
 
 def is_loopback(url: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from checks import prometheus
 from checks.errors import RunbookError
 from checks.http import DEADLINE_S
+from checks.target import duration_seconds
 
 if TYPE_CHECKING:
     from checks.target import Target
@@ -94,11 +95,10 @@ def read_rates(
 
 def query_rates(target: Target, window: str = "5m", *, deadline_s: float = DEADLINE_S) -> Rates:
     """Return the fleet's rates over `window` from Prometheus; raises as `prometheus.query`."""
-    scaled = target.window(window)
-    promql = _RATES.format(job=prometheus.JOB, window=scaled)
+    promql = _RATES.format(job=prometheus.JOB, window=target.window(window))
     samples = prometheus.query(target, promql, deadline_s=deadline_s)
     rows = tuple(_as_rate(sample.labels, sample.value) for sample in samples)
-    return Rates(rows, "Prometheus", int(scaled.removesuffix("ms")) / 1000)
+    return Rates(rows, "Prometheus", target.seconds(duration_seconds(window)))
 
 
 def scrape_rates(target: Target, *, why: str = "") -> Rates:

@@ -136,7 +136,7 @@ def _as_rich_table(table: Table) -> Any:  # noqa: ANN401 - rich is imported only
     )
     for column in table.columns:
         justify: Any = "right" if column in table.right else "left"
-        shown.add_column(Text(column), justify=justify, overflow="fold")
+        shown.add_column(Text(clean_text(column)), justify=justify, overflow="fold")
     for row in table.rows:
         shown.add_row(*(Text(clean_text(cell)) for cell in row))
     return shown

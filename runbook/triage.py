@@ -154,8 +154,10 @@ def _describe_situation(found: Snapshot) -> list[str]:
     for name, error in sorted(found.silent.items()):
         if name not in _SECOND_QUESTIONS:
             by_message.setdefault(_PROMETHEUS.get(name, str(error)), []).append(name)
-    for message, names in by_message.items():
-        told.append(f"No answer on {', '.join(names)}: {found.silent[names[0]]}")
+    told += [
+        f"No answer on {', '.join(names)}: {found.silent[names[0]]}"
+        for names in by_message.values()
+    ]
     return told
 
 
