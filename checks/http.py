@@ -74,11 +74,7 @@ def fetch(
     except requests.Timeout as error:
         raise _silent(url, deadline_s) from error
     except requests.RequestException as error:
-        raise UnreachableError(
-            f"{_place(url)} does not answer: {_reason(error)}.",
-            next_step="check the address in invoke.yaml and the network, then try again",
-            subject=_place(url),
-        ) from error
+        raise _away(url, error) from error
 
 
 def get_json(
@@ -224,6 +220,14 @@ def _silent(url: str, deadline_s: float) -> UnreachableError:
     return UnreachableError(
         f"{_place(url)} did not answer within {deadline_s:g} s.",
         next_step="try again; if it stays silent, look at the provider's status page",
+        subject=_place(url),
+    )
+
+
+def _away(url: str, error: Exception) -> UnreachableError:
+    return UnreachableError(
+        f"{_place(url)} does not answer: {_reason(error)}.",
+        next_step="check the address in invoke.yaml and the network, then try again",
         subject=_place(url),
     )
 

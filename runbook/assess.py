@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
     from checks.cloud_run import Revision, Service
-    from checks.traffic import Rates
+    from checks.traffic import Rates, Share
 
 _ON_SERVICE = "{service} --project={project} --region={region}"
 _MAX_REVISIONS = 100
@@ -218,13 +218,7 @@ def endpoints(_c: Context) -> Report:
     shares = share_by(rates, "path")
     whole = share_of_all(rates)
     hit = list_affected(shares, find_alert_rule("HighErrorRate").threshold or 0.0)
-    if not shares:
-        finding = "No request was answered by any instance that could be asked."
-    elif hit:
-        named = ", ".join(f"{share.name} ({share.error_share:.0%})" for share in hit)
-        finding = f"{whole.error_share:.1%} of all requests fail; endpoints hit: {named}."
-    else:
-        finding = f"{whole.error_share:.1%} of all requests fail, and no endpoint stands out."
+    finding = _state_errors(whole, shares, hit)
     return Report(
         finding=finding,
         level="bad" if hit or not shares else "good",
@@ -250,13 +244,22 @@ def endpoints(_c: Context) -> Report:
     )
 
 
+def _state_errors(whole: Share, shares: Sequence[Share], hit: Sequence[Share]) -> str:
+    if not shares:
+        return "No request was answered by any instance that could be asked."
+    if hit:
+        named = ", ".join(f"{share.name} ({share.error_share:.0%})" for share in hit)
+        return f"{whole.error_share:.1%} of all requests fail; endpoints hit: {named}."
+    return f"{whole.error_share:.1%} of all requests fail, and no endpoint stands out."
+
+
 def describe_source(rates: Rates) -> str:
     """Return one sentence on where rates come from and what limits them."""
     told = f"From {rates.source}, over the last {rates.window_s:.3g} s."
     return f"{told} {rates.note}".strip()
 
 
-def share_as_data(share: Any) -> dict[str, Any]:  # noqa: ANN401 - a checks.traffic.Share
+def share_as_data(share: Share) -> dict[str, Any]:
     """Return a share of traffic as data, rates a second and the share as a number 0 to 1."""
     return {
         "name": share.name,
@@ -266,5 +269,5 @@ def share_as_data(share: Any) -> dict[str, Any]:  # noqa: ANN401 - a checks.traf
     }
 
 
-def _percent(share: Any) -> str:  # noqa: ANN401 - a checks.traffic.Share
+def _percent(share: Share) -> str:
     return f"{share.error_share:.1%}"

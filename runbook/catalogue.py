@@ -31,9 +31,7 @@ def collect() -> Collection:
     """Return invoke's root collection; a module's ROOT_TASKS are its tasks at the top level."""
     root = Collection()
     for namespace, paths in MODULES.items():
-        modules = [module for path in paths if (module := _load(path)) is not None]
-        if modules:
-            _add_namespace(root, namespace, modules)
+        _add_namespace(root, namespace, [import_module(path) for path in paths])
     return root
 
 
@@ -44,20 +42,10 @@ def steps() -> dict[str, RunbookTask]:
         task.qualified_name: task
         for paths in MODULES.values()
         for path in paths
-        if (module := _load(path)) is not None
-        for task in _own_tasks(module)
+        for task in _own_tasks(import_module(path))
         if isinstance(task, RunbookTask)
     }
     return dict(sorted(found.items()))
-
-
-def _load(path: str) -> ModuleType | None:
-    try:
-        return import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name == path:
-            return None
-        raise
 
 
 def _own_tasks(module: ModuleType) -> list[Task[Any]]:

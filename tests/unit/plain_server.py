@@ -36,6 +36,21 @@ def serve_replies(replies: Mapping[str, Answer]) -> Iterator[PlainServer]:
     """Serve `replies` by path until the context ends; a callable gets the query and the body."""
     served = PlainServer()
 
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _make_handler(replies, served))
+    served.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _make_handler(
+    replies: Mapping[str, Answer], served: PlainServer
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         """Answers from `replies`."""
 
@@ -48,6 +63,11 @@ def serve_replies(replies: Mapping[str, Answer]) -> Iterator[PlainServer]:
             if callable(answer):
                 query = {key: values[0] for key, values in parse_qs(parts.query).items()}
                 answer = answer(query, body)
+            self._send(answer)
+
+        do_POST = do_GET  # noqa: N815
+
+        def _send(self, answer: Reply) -> None:
             self.send_response(answer.status)
             self.send_header("content-type", answer.content_type)
             self.send_header("content-length", str(len(answer.body)))
@@ -59,18 +79,7 @@ def serve_replies(replies: Mapping[str, Answer]) -> Iterator[PlainServer]:
             except OSError:
                 self.close_connection = True
 
-        do_POST = do_GET  # noqa: N815
-
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield served
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return Handler

@@ -71,7 +71,7 @@ def first(found: Snapshot) -> tuple[str, str, str]:
 
 
 DOWN = {"up": 0, "health": Health("u", 503, ready=False), "rates": None}
-CASES = {
+CASES: dict[str, tuple[str, dict[str, Any], str]] = {
     "deployed bug": ("HighErrorRate", {}, "invoke mitigate.rollback"),
     "one tenant": (
         "HighErrorRate", {"rates": rates_of("500", NEW, "t3")}, "invoke mitigate.rollback"),
