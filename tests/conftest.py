@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.embedded import REPOSITORY, Embedded
-from tests.support.recorder import Recorder
+from tests.support.recorder import Recorder, ScenarioRecord, StepRecord, scenario_key, step_key
 
 pytest_plugins = ("tests.steps.staging", "tests.steps.responder", "tests.steps.observer")
 
@@ -43,3 +43,17 @@ def staging(embedded_staging: Embedded) -> Embedded:
     """Return this worker's embedded staging at its clean baseline."""
     embedded_staging.reset()
     return embedded_staging
+
+
+@pytest.fixture
+def scenario_record(request: pytest.FixtureRequest) -> ScenarioRecord:
+    """Return the record of the scenario that is running."""
+    record: ScenarioRecord = request.node.stash[scenario_key]
+    return record
+
+
+@pytest.fixture
+def step_record(request: pytest.FixtureRequest) -> StepRecord:
+    """Return the record of the step that is running when the fixture is first asked for."""
+    record: StepRecord = request.node.stash[step_key][0]
+    return record

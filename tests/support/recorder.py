@@ -56,20 +56,6 @@ scenario_key = pytest.StashKey[ScenarioRecord]()
 step_key = pytest.StashKey[tuple[StepRecord, float]]()
 
 
-@pytest.fixture
-def scenario_record(request: pytest.FixtureRequest) -> ScenarioRecord:
-    """Return the record of the scenario that is running."""
-    record: ScenarioRecord = request.node.stash[scenario_key]
-    return record
-
-
-@pytest.fixture
-def step_record(request: pytest.FixtureRequest) -> StepRecord:
-    """Return the record of the step that is running when the fixture is first asked for."""
-    record: StepRecord = request.node.stash[step_key][0]
-    return record
-
-
 class Recorder:
     """Listens to pytest-bdd in every process; gathers and writes in the controlling one."""
 
