@@ -23,8 +23,12 @@ BACKOFF_MOST_S = 300.0
 STABLE_S = 600.0
 # SIGTERM to SIGKILL, https://cloud.google.com/run/docs/container-contract.
 GRACE_S = 10.0
-# Requests are not faster in a scaled world, so those under way get this long to finish.
-GRACE_LEAST_S = 0.5
+# Requests are not faster in a scaled world: one may wait 3 s in a busy instance's queue, and an
+# instance is to finish what it has taken. One with nothing to do is gone long before.
+GRACE_LEAST_S = 4.0
+# A rollout that finds no free slot waits for instances that are just ending: 150 s (scaled).
+ATTEMPTS_WITHOUT_SLOT = 5
+NO_SLOT = "The request was aborted because there was no available instance."
 START_FAILED = (
     "The user-provided container failed to start and listen on the port defined provided by the"
     " PORT={port} environment variable within the allocated timeout. This can happen when the"
@@ -67,7 +71,7 @@ class Backoff:
         """Start without a failure."""
         self._place = place
         self.attempt = 0
-        self._failures = 0
+        self.failures = 0
         self._until = 0.0
 
     def remaining(self) -> float:
@@ -79,15 +83,16 @@ class Backoff:
         if attempt != self.attempt:
             return
         self.attempt += 1
-        self._failures += 1
-        if self._failures > 1:
-            delay = min(BACKOFF_FIRST_S * 2 ** (self._failures - 2), BACKOFF_MOST_S)
+        self.failures += 1
+        if self.failures > 1:
+            delay = min(BACKOFF_FIRST_S * 2 ** (self.failures - 2), BACKOFF_MOST_S)
             self._until = time.monotonic() + self._place.seconds(delay)
 
-    def forgive(self, since: float) -> None:
-        """Forget the failures when a container started at `since` has been well long enough."""
-        if self._failures and time.monotonic() - since > self._place.seconds(STABLE_S):
-            self._failures = 0
+    def forgive(self, attempt: int, since: float) -> None:
+        """Forget the failures when the newest attempt, made at `since`, went well long enough."""
+        lasted = time.monotonic() - since
+        if attempt == self.attempt and lasted > self._place.seconds(STABLE_S):
+            self.failures = 0
 
 
 class InstancePool:
@@ -127,7 +132,7 @@ class InstancePool:
 
     async def _step(self) -> float | None:
         for member in self._members.values():
-            self._backoff.forgive(member.since)
+            self._backoff.forgive(member.attempt, member.since)
         missing = self.desired - len(self._members)
         if missing < 0:
             self._retire(-missing)
@@ -153,9 +158,9 @@ class InstancePool:
             self._platform.log.write("ERROR", f"Image '{image}' not found.", self.revision.name)
             return False
         except (NoSlotError, TimeoutError):
-            text = "The request was aborted because there was no available instance."
-            self._fail(attempt, text)
-            self._platform.log.write("ERROR", text, self.revision.name)
+            patient = self._backoff.failures < ATTEMPTS_WITHOUT_SLOT
+            self._fail(attempt, "" if patient else NO_SLOT)
+            self._platform.log.write("ERROR", NO_SLOT, self.revision.name)
             return False
         member = Member(instance, attempt, time.monotonic())
         self._members[instance.name] = member
@@ -170,7 +175,7 @@ class InstancePool:
         if self._members.get(member.instance.name) is not member:
             return
         if passed:
-            member.ready, self.failure = True, ""
+            member.ready = True
             self._platform.changed()
             return
         self._platform.log.probe_failed(member.instance, probe.port)

@@ -226,7 +226,8 @@ def test_more_instances_than_slots_fail_the_rollout(server: CloudRunServer) -> N
         "autoscaling.knative.dev/maxScale": "60",
     }
     server.put(body)
-    wait_for(lambda: server.v2()["terminalCondition"]["state"] == "CONDITION_FAILED", "it fails")
+    failed = "CONDITION_FAILED"
+    wait_for(lambda: server.v2()["terminalCondition"]["state"] == failed, "it fails", 30.0)
     assert "no available instance" in server.v2()["terminalCondition"]["message"]
     assert "-00002-" in str(server.served())
     wait_for(lambda: len(server.instances()) == 2, "the failed revision's instances are gone")
