@@ -65,7 +65,7 @@ def test_by_hand_equals_task(name: str, staging: Embedded, by_hand_record: dict[
     arguments = [*case.arguments, *case.prepare(staging)]
     plan = staging.invoke(case.step, *arguments, "--dry-run", "--json")
     assert plan.returncode == 0, plan.output
-    lines = plan.json()["data"]["plan"]["by_hand"]
+    lines = plan.json()["plan"]["by_hand"]
     by_hand_record |= {"step": case.step, "line": "\n".join(lines), "outcome": "unverified"}
     by_hand_record["why"] = "its program is not installed here"
     for line in lines:
