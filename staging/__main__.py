@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from staging import supervisor_client as client
+from staging.local_http import LocalHttpError
 from staging.supervisor_directory import StagingDirectory
 
 
@@ -18,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     directory = StagingDirectory(options.dir)
     try:
         return _run(options, directory)
-    except client.StagingError as error:
+    except (client.StagingError, LocalHttpError) as error:
         sys.stderr.write(f"staging: {error}\n")
         return 1
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from staging import supervisor_client as client
+from staging.control.status import MEASURED_EVERY_S
 from staging.local_http import request_json
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _measure_resets(endpoints: dict[str, Any], say: Callable[[str], None]) -> li
 
 def _measure_memory(endpoints: dict[str, Any], say: Callable[[str], None]) -> list[bool]:
     control = endpoints["control"]
-    status = request_json(f"{control}/status")
+    status = request_json(f"{control}/status", timeout_s=_DEADLINE_S)
     for process in status["processes"]:
         say(f"  {process['name']:<50} {process['pss_mb']:>7.1f} MB")
     kept = [_judge(say, "memory at the baseline, PSS (MB)", status["pss_mb"], 400)]
@@ -69,7 +70,7 @@ def _measure_memory(endpoints: dict[str, Any], say: Callable[[str], None]) -> li
     started = time.monotonic()
     request_json(f"{parent}?updateMask=template.scaling", method="PATCH", body=body)
     while True:
-        status = request_json(f"{control}/status")
+        status = request_json(f"{control}/status", timeout_s=_DEADLINE_S)
         ready = sum(item["state"] == "ready" for item in status["instances"])
         if ready == len(status["instances"]) == _MANY:
             break
@@ -77,6 +78,8 @@ def _measure_memory(endpoints: dict[str, Any], say: Callable[[str], None]) -> li
             raise client.StagingError(f"only {ready} of {_MANY} instances became ready")
         time.sleep(0.1)
     say(f"scaled to {_MANY} instances after {time.monotonic() - started:.2f} s")
+    time.sleep(MEASURED_EVERY_S)
+    status = request_json(f"{control}/status", timeout_s=_DEADLINE_S)
     return [*kept, _judge(say, f"memory at {_MANY} instances, PSS (MB)", status["pss_mb"], 400)]
 
 

@@ -16,7 +16,7 @@ from staging.cloud_run.errors import CloudRunError
 from staging.control.baseline import reset
 from staging.control.faults import FAULTS
 from staging.control.metrics import render_metrics
-from staging.control.status import read_status
+from staging.control.status import MemoryMeter, read_status
 from staging.ingress.runtime import IngressError
 from staging.load.load import LoadError
 from staging.local_http import LocalHttpError
@@ -51,6 +51,7 @@ class Control:
         self._stop = stop
         self._started = time.monotonic()
         self._changing = asyncio.Lock()
+        self._meter = MemoryMeter()
         self.ready = False
 
     def build_app(self) -> Starlette:
@@ -71,7 +72,7 @@ class Control:
         return {
             "ready": self.ready,
             "uptime_s": round(time.monotonic() - self._started, 3),
-            **await read_status(self._plant),
+            **await read_status(self._plant, self._meter),
         }
 
     async def _faults(self, _: dict[str, Any]) -> dict[str, Any]:

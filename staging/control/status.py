@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -14,9 +15,31 @@ if TYPE_CHECKING:
     from staging.control.plant import Plant
 
 _MEGABYTE = 1024 * 1024
+MEASURED_EVERY_S = 1.0
 
 
-async def read_status(plant: Plant) -> dict[str, Any]:
+class MemoryMeter:
+    """Measures the processes' memory; asked often, it answers from its last measurement.
+
+    The kernel walks every process's page tables for it, which twenty instances make felt.
+    """
+
+    def __init__(self) -> None:
+        """Measure at the first question."""
+        self._lock = asyncio.Lock()
+        self._measured_at = float("-inf")
+        self._processes: list[dict[str, Any]] = []
+
+    async def read(self, names: Mapping[int, str]) -> list[dict[str, Any]]:
+        """Return what `measure_processes` does, at most MEASURED_EVERY_S old."""
+        async with self._lock:
+            if time.monotonic() - self._measured_at > MEASURED_EVERY_S:
+                self._processes = await asyncio.to_thread(measure_processes, names)
+                self._measured_at = time.monotonic()
+            return self._processes
+
+
+async def read_status(plant: Plant, meter: MemoryMeter) -> dict[str, Any]:
     """Return instances, traffic, load, faults in force, and every process with its memory.
 
     Memory is PSS in MB (/proc/PID/smaps_rollup): pages that processes share count once in all.
@@ -32,8 +55,8 @@ async def read_status(plant: Plant) -> dict[str, Any]:
         }
         for instance in plant.fleet.instances()
     ]
-    names = {instance["pid"]: str(instance["name"]) for instance in instances}
-    processes = await asyncio.to_thread(measure_processes, names)
+    names = {instance.pid: instance.name for instance in plant.fleet.instances()}
+    processes = await meter.read(names)
     return {
         "time_scale": plant.time_scale,
         "faults": list(plant.faults),
@@ -45,7 +68,7 @@ async def read_status(plant: Plant) -> dict[str, Any]:
     }
 
 
-def measure_processes(names: Mapping[Any, str]) -> list[dict[str, Any]]:
+def measure_processes(names: Mapping[int, str]) -> list[dict[str, Any]]:
     """Return this process and all its descendants: name (from `names`, by pid), pid, PSS in MB."""
     this = psutil.Process(os.getpid())
     measured = []
