@@ -10,6 +10,7 @@ Feature: HighErrorRate
     When the fault <fault> breaks the service
     Then HighErrorRate fires
     And assess puts HighErrorRate first and recommends <mitigation>
+    And a dry run of <mitigation> changes nothing
     When the responder runs <mitigation>
     Then HighErrorRate clears
     And requests succeed again

@@ -10,6 +10,7 @@ Feature: ServiceDown
     When the fault <fault> breaks the service
     Then ServiceDown fires
     And assess puts ServiceDown first and recommends <mitigation>
+    And a dry run of <mitigation> changes nothing
     When the responder runs <mitigation>
     Then ServiceDown clears
     And requests succeed again

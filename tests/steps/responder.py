@@ -33,6 +33,15 @@ def assess_names(
     assert f"Next: invoke {mitigation}" in shown.stdout, shown.output
 
 
+@then(parsers.parse("a dry run of {mitigation} changes nothing"))
+def dry_run(staging: Embedded, step_record: StepRecord, mitigation: str) -> None:
+    """The plan is shown, and neither Cloud Run nor the record of changes has moved."""
+    before = staging.read_service()["etag"]
+    run_command(staging, step_record, mitigation, "--dry-run")
+    assert staging.read_service()["etag"] == before
+    assert staging.invoke("mitigate", "--json").json()["data"]["open"] == []
+
+
 @when(parsers.parse("the responder runs {mitigation}"))
 def run_mitigation(
     staging: Embedded, step_record: StepRecord, clock: dict[str, float], mitigation: str
@@ -54,8 +63,8 @@ def restore(staging: Embedded, step_record: StepRecord, restore: str) -> None:
         run_command(staging, step_record, restore)
 
 
-def run_command(staging: Embedded, step_record: StepRecord, step: str) -> None:
+def run_command(staging: Embedded, step_record: StepRecord, step: str, *more: str) -> None:
     """Run a change with the arguments that its page gives, and keep what it printed."""
-    done = staging.invoke(step, *ARGUMENTS.get(step, ()))
+    done = staging.invoke(step, *ARGUMENTS.get(step, ()), *more)
     step_record.command, step_record.output = done.command, done.output
     assert done.returncode == 0, done.output
