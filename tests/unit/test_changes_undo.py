@@ -210,3 +210,21 @@ def test_choice_of_the_change(tmp_path: Path, rollback: Change) -> None:
     assert choose_change([undone], None) is None
     with pytest.raises(RefusedError, match="undone already"):
         choose_change([undone], "aaaaaa")
+
+
+def test_after_a_release_only_the_scaling_is_taken_back(pinned_scaling: Change) -> None:
+    """Traffic follows the latest by now: the bad template must not come back and serve."""
+    state = make_state(
+        created=f"{SERVICE}-scale-bbbbbb", ready=f"{SERVICE}-scale-bbbbbb", served={GOOD: 100}
+    )
+    plan = plan_undo(
+        TARGET,
+        state,
+        REVISIONS,
+        pinned_scaling,
+        attempt="ddd",
+        read_digest=lambda _: "",
+        overwritten=frozenset({"traffic"}),
+    )
+    assert plan.patch.traffic is None
+    assert plan.patch.copy_of == GOOD
