@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from checks.target import Target
 
 MAX_TEXT = 400
+NARROW = 80
 WIDTH_WITHOUT_TERMINAL = 1000  # a file or a pipe has no edge, so nothing is folded
 _STYLES = {"good": "bold green", "bad": "bold red", "warn": "bold yellow", "info": "bold"}
 # Cc controls, Cf bidi and zero-width, Cs lone surrogates, Co/Cn what no font has, Zl/Zp line ends.
@@ -76,7 +77,12 @@ def show_report(
         if isinstance(item, Table) and not item.rows:
             continue
         console.print()
-        console.print(_as_rich_table(item) if isinstance(item, Table) else Text(clean_text(item)))
+        if not isinstance(item, Table):
+            console.print(Text(clean_text(item)))
+        elif console.width < NARROW and _natural_width(item) > console.width:
+            _print_rows(console, item)
+        else:
+            console.print(_as_rich_table(item))
     if report.next_steps:
         console.print()
         first, *others = (clean_text(text, 1000) for text in report.next_steps)
@@ -115,12 +121,35 @@ def make_console(stream: IO[str]) -> Console:
     """Return a rich console for `stream`: no colour without a terminal or with NO_COLOR set."""
     from rich.console import Console
 
+    class PlainConsole(Console):
+        """A console that leaves a reader who has gone to its caller."""
+
+        def on_broken_pipe(self) -> None:
+            """Let BrokenPipeError through: rich itself would exit with 1, whatever happened."""
+            raise  # noqa: PLE0704 - called while BrokenPipeError is being handled
+
     width = None
     if not stream.isatty() and not os.environ.get("COLUMNS"):
         width = WIDTH_WITHOUT_TERMINAL
-    return Console(
+    return PlainConsole(
         file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False
     )
+
+
+def _natural_width(table: Table) -> int:
+    columns = zip(table.columns, *table.rows, strict=True)
+    return sum(max(len(cell) for cell in column) + 3 for column in columns)
+
+
+def _print_rows(console: Console, table: Table) -> None:
+    """Print a row as lines of `column: value`, where a terminal has no room for a table."""
+    from rich.text import Text
+
+    for row in table.rows:
+        for index, (column, cell) in enumerate(zip(table.columns, row, strict=True)):
+            if cell:
+                lead = "" if index == 0 else "  "
+                console.print(Text(f"{lead}{clean_text(column)}: {clean_text(cell)}"))
 
 
 def _as_rich_table(table: Table) -> Any:  # noqa: ANN401 - rich is imported only when used

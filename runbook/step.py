@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit, Failure, ParseError
@@ -18,7 +19,7 @@ from invoke.tasks import Task, task
 from checks.errors import NotVerifiedError, RunbookError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from checks.target import Target
 
@@ -114,10 +115,6 @@ class RunbookTask(Task["Callable[..., Any]"]):
             self._fail(error, error.exit_code, as_json=as_json)
         except KeyboardInterrupt:
             self._fail(_interrupted(may_change=may_change), INTERRUPTED_EXIT, as_json=as_json)
-        except BrokenPipeError:
-            # The reader of our output has gone (`| head`): nothing is left to tell anyone.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise Exit(code=0) from None
         except Exception as error:  # noqa: BLE001 - a responder never gets a traceback
             told = _unexpected(error, self.qualified_name, may_change=may_change)
             self._fail(told, told.exit_code, as_json=as_json)
@@ -131,17 +128,19 @@ class RunbookTask(Task["Callable[..., Any]"]):
             from checks.target import load_target
 
             target = load_target()
-            render.show_target(target, as_json=as_json)
+            with _whoever_reads():
+                render.show_target(target, as_json=as_json)
         result = super().__call__(*args, **kwargs)
         if isinstance(result, Report):
-            render.show_report(
-                result,
-                step=self.qualified_name,
-                target=target.name if target else None,
-                as_json=as_json,
-                is_change=bool(self.changes),
-            )
-            sys.stdout.flush()
+            with _whoever_reads():
+                render.show_report(
+                    result,
+                    step=self.qualified_name,
+                    target=target.name if target else None,
+                    as_json=as_json,
+                    is_change=bool(self.changes),
+                )
+                sys.stdout.flush()
             if result.exit_code:
                 raise Exit(code=result.exit_code)
         return result
@@ -231,6 +230,15 @@ def step(
         return made
 
     return decorate
+
+
+@contextmanager
+def _whoever_reads() -> Iterator[None]:
+    """Go on with the step when the reader of its output has gone, as with `| head`."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupted(*, may_change: bool) -> RunbookError:

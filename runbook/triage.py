@@ -84,7 +84,13 @@ def build_report(found: Snapshot, verdicts: Sequence[Verdict]) -> Report:
             "open_changes": found.open_changes,
             "silent": {name: str(error) for name, error in sorted(found.silent.items())},
         },
+        exit_code=1 if _is_blind(found) else 0,
     )
+
+
+def _is_blind(found: Snapshot) -> bool:
+    answers = (found.service, found.rules, found.rates, found.health)
+    return all(answer is None for answer in answers)
 
 
 def _state_finding(found: Snapshot, loud: Sequence[Verdict]) -> tuple[str, Level]:
@@ -102,8 +108,11 @@ def _state_finding(found: Snapshot, loud: Sequence[Verdict]) -> tuple[str, Level
             ),
             "warn",
         )
-    if found.service is None and found.rates is None:
-        return "Nothing could be asked: neither Cloud Run nor metrics answer.", "bad"
+    if _is_blind(found):
+        return (
+            "Nothing could be asked: neither Cloud Run nor the service nor metrics answer.",
+            "bad",
+        )
     if found.rules is None:
         return "No symptom of any alert is to be seen, without Prometheus.", "warn"
     return "No alert is pending or firing.", "good"
@@ -113,6 +122,8 @@ def _list_next(found: Snapshot, loud: Sequence[Verdict]) -> tuple[str, ...]:
     if loud:
         commands = [verdict.advice.command for verdict in loud if verdict.advice.command]
         return tuple(dict.fromkeys(commands)) or ("invoke assess, in a minute again",)
+    if _is_blind(found):
+        return ("check your own network and the addresses in invoke.yaml, then invoke assess",)
     if _find_failed(found) is not None:
         return ("invoke assess.errors",)
     return ("invoke mitigate",) if found.open_changes else ()

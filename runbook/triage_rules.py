@@ -290,7 +290,10 @@ def _see_service_down(found: Snapshot) -> str:
         return "seen" if found.up == 0 else "quiet"
     if found.health is not None and found.health.ready:
         return "quiet"
-    return "seen" if found.rates is None else "quiet"
+    if found.rates is not None:
+        return "quiet"
+    # When Cloud Run does not answer either, it may be our own network that is down.
+    return "unknown" if found.health is None and found.service is None else "seen"
 
 
 def _see_high_error_rate(found: Snapshot) -> str:

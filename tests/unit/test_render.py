@@ -68,3 +68,13 @@ def test_colour_only_on_a_terminal(
     monkeypatch.setenv("NO_COLOR", "1")
     make_console(sys.stdout).print("a", style="bold red")
     assert "31m" not in capsys.readouterr().out
+
+
+def test_a_narrow_terminal_gets_lines_and_no_squeezed_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table(("revision", "image"), (("api-00001-abc", "repo/" + "x" * 60),))
+    for width, line in (("40", "revision: api-00001-abc"), ("120", " revision ")):
+        monkeypatch.setenv("COLUMNS", width)
+        show_report(Report("Seen.", evidence=(table,)), step="x", target=None, as_json=False)
+        assert any(shown.startswith(line) for shown in capsys.readouterr().out.splitlines())

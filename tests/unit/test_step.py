@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from runbook.step import RunbookTask, step
 from tests.unit.hostile_api import write_endpoints
 from tests.unit.test_target import make_target
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTILE = ["a b", "a;reboot", "$(id)", "a\nb", "'\"", "--flag", "{project}", "{0.__class__}"]
 
 
@@ -146,6 +149,26 @@ def test_the_first_line_says_where(capsys: pytest.CaptureFixture[str]) -> None:
 def test_markup_in_evidence_stays_text(capsys: pytest.CaptureFixture[str]) -> None:
     run("look")
     assert "[red]b[/red]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_reader_who_leaves_changes_no_exit_code(tmp_path: Path, lines: int) -> None:
+    write_endpoints(tmp_path, os.getpid(), "http://127.0.0.1:9")
+    environment = os.environ | {"RUNBOOK_STAGING_DIR": str(tmp_path), "RUNBOOK_TARGET": "local"}
+    command = [sys.executable, "-m", "invoke", "assess"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdout=pipe, stderr=pipe, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        for _ in range(lines):
+            running.stdout.readline()
+        running.stdout.close()
+        told = running.stderr.read()
+        # Nobody could be asked, which is the step's own answer and no trouble with its output.
+        assert running.wait(30) == 1, told
+    assert told == ""
 
 
 @pytest.mark.parametrize("value", HOSTILE)

@@ -174,6 +174,14 @@ def test_without_prometheus_nobody_answering_is_a_service_down() -> None:
     assert first(found)[0] == "ServiceDown"
 
 
+def test_when_nobody_answers_at_all_nothing_is_claimed() -> None:
+    found = Snapshot()
+    report = build_report(found, judge(make_target(), found))
+    assert report.finding.startswith("Nothing could be asked")
+    assert report.exit_code == 1
+    assert {alert["state"] for alert in report.data["alerts"]} == {"unknown"}
+
+
 def test_a_deployment_that_never_became_ready_needs_no_mitigation() -> None:
     failed = parse_revision(raw_revision(NEWER, "FAILED", CREATED[NEWER]))
     raw = raw_service(latestReadyRevision=f"{PATH}/revisions/{OLD}",
