@@ -50,7 +50,8 @@ _TIME_WORDS = frozenset(
 )
 _FILE_KEYS = frozenset({"groups"})
 _GROUP_KEYS = frozenset({"name", "rules"})
-_RULE_KEYS = frozenset({"alert", "record", "expr", "for", "labels", "annotations"})
+_RULE_DURATIONS = frozenset({"for", "keep_firing_for"})
+_RULE_KEYS = frozenset({"alert", "record", "expr", "labels", "annotations"}) | _RULE_DURATIONS
 
 
 class UnscalableRuleError(ValueError):
@@ -60,8 +61,8 @@ class UnscalableRuleError(ValueError):
 def scale_rules(text: str, scale: float) -> str:
     """Return the Prometheus rule file `text` with every duration divided by `scale`.
 
-    Durations are each rule's `for` and the ranges in its `expr`; thresholds, labels and annotations
-    stay. Raise UnscalableRuleError for what would change the rule's meaning: an offset, a subquery,
+    Durations are each rule's `for` and `keep_firing_for` and the ranges in its `expr`; thresholds,
+    labels and annotations stay. Raise UnscalableRuleError for what would change the rule's meaning: an offset, a subquery,
     `@`, time functions, a group's own interval, a key of rule files that is not known here.
     """
     document = yaml.safe_load(text)
@@ -72,8 +73,8 @@ def scale_rules(text: str, scale: float) -> str:
             name = rule.get("alert") or rule.get("record")
             _refuse_unknown(f"rule {name}", rule, _RULE_KEYS)
             rule["expr"] = scale_expression(str(rule["expr"]), scale)
-            if "for" in rule:
-                rule["for"] = scale_duration(str(rule["for"]), scale)
+            for key in _RULE_DURATIONS & rule.keys():
+                rule[key] = scale_duration(str(rule[key]), scale)
     return yaml.safe_dump(document, sort_keys=False, width=1000)
 
 

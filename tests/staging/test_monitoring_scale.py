@@ -62,7 +62,7 @@ def test_a_form_whose_meaning_would_change_is_refused(expression: str) -> None:
     "text",
     [
         "groups: [{name: g, interval: 1m, rules: []}]",
-        "groups: [{name: g, rules: [{alert: A, expr: a, keep_firing_for: 5m}]}]",
+        "groups: [{name: g, rules: [{alert: A, expr: a, unknown_for: 5m}]}]",
         "{groups: [], more: 1}",
     ],
 )
@@ -78,5 +78,6 @@ def test_productions_rules_keep_all_but_their_durations(scale: float, five_minut
     for group in before["groups"]:
         for rule in group["rules"]:
             rule["expr"] = rule["expr"].replace("[5m]", f"[{five_minutes}]")
-            rule["for"] = {"5m": five_minutes, "1m": f"{60000 / scale:.0f}ms"}[rule["for"]]
+            for key in {"for", "keep_firing_for"} & rule.keys():
+                rule[key] = f"{int(rule[key].removesuffix('m')) * 60000 / scale:.0f}ms"
     assert after == before

@@ -72,14 +72,24 @@ def test_promtool_would_notice_a_wrong_expectation(tmp_path: Path) -> None:
 def test_service_down_fires_when_every_target_is_down_and_clears_with_one(tmp_path: Path) -> None:
     _test_rules(
         tmp_path,
-        {UP % "a": "1x7 0x40", UP % "b": "1x7 0x19 1x20"},
+        {UP % "a": "1x7 0x60", UP % "b": "1x7 0x19 1x40"},
         [
             _expect("ServiceDown", "1m45s", None),
             _expect("ServiceDown", "2m45s", None),
             _expect("ServiceDown", "3m", {}),
             _expect("ServiceDown", "6m45s", {}),
-            _expect("ServiceDown", "7m", None),
+            _expect("ServiceDown", "8m45s", {}),
+            _expect("ServiceDown", "9m", None),
         ],
+    )
+
+
+def test_service_down_keeps_firing_while_instances_only_blink(tmp_path: Path) -> None:
+    """A crash loop lets a scrape succeed now and then: that is no recovery."""
+    _test_rules(
+        tmp_path,
+        {UP % "a": "1x7 0x11 1 0x6 1 0x6 1 0x6 1 0x6"},
+        [_expect("ServiceDown", f"{minute}m", {}) for minute in range(4, 13)],
     )
 
 
