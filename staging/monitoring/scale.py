@@ -62,8 +62,8 @@ def scale_rules(text: str, scale: float) -> str:
     """Return the Prometheus rule file `text` with every duration divided by `scale`.
 
     Durations are each rule's `for` and `keep_firing_for` and the ranges in its `expr`; thresholds,
-    labels and annotations stay. Raise UnscalableRuleError for what would change the rule's meaning: an offset, a subquery,
-    `@`, time functions, a group's own interval, a key of rule files that is not known here.
+    labels and annotations stay. Raise UnscalableRuleError for what would change the rule's meaning:
+    an offset, a subquery, `@`, time functions, a group's own interval, an unknown key.
     """
     document = yaml.safe_load(text)
     _refuse_unknown("rule file", document, _FILE_KEYS)
