@@ -26,6 +26,8 @@ GRACE_S = 10.0
 # Requests are not faster in a scaled world: one may wait 3 s in a busy instance's queue, and an
 # instance is to finish what it has taken. One with nothing to do is gone long before.
 GRACE_LEAST_S = 4.0
+# Processes start no faster in a scaled world either: ten at once on a busy machine take seconds.
+PROBE_LEAST_S = 15.0
 # A rollout that finds no free slot waits for instances that are just ending: 150 s (scaled).
 ATTEMPTS_WITHOUT_SLOT = 5
 NO_SLOT = "The request was aborted because there was no available instance."
@@ -170,7 +172,8 @@ class InstancePool:
 
     async def _probe(self, member: Member) -> None:
         probe = self.revision.template.container.probe
-        deadline = self._platform.place.seconds(probe.deadline_s)
+        scaled = self._platform.place.seconds(probe.deadline_s)
+        deadline = max(scaled, min(probe.deadline_s, PROBE_LEAST_S))
         passed = await self._platform.fleet.wait_ready(member.instance, deadline)
         if self._members.get(member.instance.name) is not member:
             return
