@@ -9,9 +9,10 @@ from pytest_bdd import given, parsers, then, when
 
 from tests.support.embedded import Embedded
 from tests.support.recorder import ScenarioRecord
-from tests.support.waiting import wait_until
+from tests.support.waiting import hold, wait_until
 
 BASELINE_DEADLINE_S = 30.0
+HEALTHY_PAST_S = 5 * 60
 BASELINE_SCALING = {"minInstanceCount": 2, "maxInstanceCount": 10}
 
 
@@ -23,8 +24,9 @@ def clock() -> dict[str, float]:
 
 @given("the service is healthy and under load")
 def service_is_healthy(staging: Embedded) -> None:
-    """Start from the clean baseline: load answered, nothing pending, two instances."""
+    """Start from the clean baseline, and give the rules' windows a healthy past to look at."""
     wait_until(lambda: is_healthy(staging), deadline_s=BASELINE_DEADLINE_S, what="healthy")
+    hold(lambda: is_healthy(staging), seconds=HEALTHY_PAST_S / staging.time_scale, what="healthy")
 
 
 @when(parsers.parse("the fault {fault} breaks the service"))
