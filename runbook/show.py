@@ -70,10 +70,6 @@ class Show:
         Raises:
             RunbookError: The command failed, or took longer than two minutes.
         """
-        from rich.text import Text
-
-        from runbook.render import clean_text
-
         self.say(f"  $ invoke {shlex.join(words)}", style="bold")
         lines = []
         process = subprocess.Popen(
@@ -92,7 +88,7 @@ class Show:
             for line in process.stdout or ():
                 lines.append(line)
                 if not quiet:
-                    self.console.print(Text(f"    {clean_text(line.rstrip())}", style="dim"))
+                    self.show_output(line)
             code = process.wait()
         finally:
             alarm.cancel()
@@ -105,6 +101,14 @@ class Show:
                 next_step="Read its output above; ./inv demo --keep keeps staging and its logs.",
             )
         return "".join(lines)
+
+    def show_output(self, line: str) -> None:
+        """Print a line of a command, with nothing in it that could act on the terminal."""
+        from rich.text import Text
+
+        from runbook.render import clean_text
+
+        self.console.print(Text(f"    {clean_text(line.rstrip())}", style="dim"))
 
     def with_dir(self) -> str:
         """Return how a person speaks to this demo's staging."""
