@@ -93,7 +93,9 @@ def collect_from_metrics(target: Target, revisions: Sequence[str]) -> list[Evide
     if not revisions:
         return []
     served = f"sum by (revision) (rate({_requests()}[{target.window(_STEP)}])) > 0"
-    last = f"max_over_time(timestamp({served})[{target.window(_LOOK_BACK)}:{target.window(_STEP)}])"
+    # A subquery looks at round moments only; what served since the last of them counts as well.
+    past = f"max_over_time(timestamp({served})[{target.window(_LOOK_BACK)}:{target.window(_STEP)}])"
+    last = f"timestamp({served}) or {past}"
     return [
         _judge_by_metrics(target, sample.labels["revision"], sample.value)
         for sample in prometheus.query(target, last, deadline_s=_DEADLINE_S)
