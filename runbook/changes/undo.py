@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from checks.cloud_run import Revision
     from checks.target import Target
 
+_LATEST = "All requests then go to the latest ready revision: {latest}."
 _DEPLOYED = (
     "{template} was deployed since {change}; the service's template stays as that deployment"
     " made it."
@@ -62,26 +63,20 @@ def plan_undo(
     read_digest: Callable[[str], str],
     overwritten: frozenset[str] = frozenset(),
 ) -> Plan:
-    """Return the plan that brings the fields of `change` back to their recorded values.
+    """Return the plan that brings the fields of `change` back; a repeated undo changes nothing.
 
-    A field that already has its value is left alone, so an undo can be repeated after a crash; so
-    is one that a later change has `overwritten`. `attempt` names a revision that it has to make.
-
-    Raises:
-        ConcurrentChangeError: Somebody changed the same field again since, unrecorded.
-        RefusedError: Traffic was pinned since, so a new revision would get none.
+    Fields that a later change has `overwritten` are left alone; `attempt` names a new revision.
+    Raises RefusedError when somebody changed a field again, or pinned the traffic since.
     """
     now = state.fields(name for name in change.intent.after if name not in overwritten)
     wanted, warnings = _find_wanted(state, change, now)
     latest = follows_latest(wanted.get("traffic", state.traffic))
     source = _find_source(revisions, change, pinned=not latest) if "template" in wanted else ""
-    patch = _make_patch(wanted, source, name_revision(state, f"undo-{attempt}"))
+    patch = _make_patch(state, wanted, source, attempt, read_digest)
     if source:
         wanted["template"] = patch.revision
-    if patch.makes_revision:
-        patch = replace(patch, image=read_digest(source or state.template))
-    elif wanted and latest:
-        warnings.append(f"All requests then go to the latest ready revision: {state.latest_ready}.")
+    if wanted and latest and not patch.makes_revision:
+        warnings.append(_LATEST.format(latest=state.latest_ready))
     return Plan(
         step=UNDO,
         change=change.id,
@@ -129,14 +124,23 @@ def _find_wanted(
     return wanted, warnings
 
 
-def _make_patch(wanted: Mapping[str, Any], source: str, name: str) -> Patch:
-    return Patch(
+def _make_patch(
+    state: State,
+    wanted: Mapping[str, Any],
+    source: str,
+    attempt: str,
+    read_digest: Callable[[str], str],
+) -> Patch:
+    patch = Patch(
         traffic=wanted.get("traffic"),
         scaling=wanted.get("scaling"),
         restarted_at=wanted.get("restarted_at"),
         copy_of=source,
-        revision=name if source else "",
+        revision=name_revision(state, f"undo-{attempt}") if source else "",
     )
+    if not patch.makes_revision:
+        return patch
+    return replace(patch, image=read_digest(source or state.template))
 
 
 def _find_source(revisions: Mapping[str, Revision], change: Change, *, pinned: bool) -> str:
