@@ -1,0 +1,1 @@
+"""What a responder does: one module a step of the incident workflow."""

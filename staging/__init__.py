@@ -1,0 +1,1 @@
+"""Embedded staging: real processes behind the real APIs, run as a program of its own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,13 @@ DEADLINE_S = 90.0
 
 @dataclass(frozen=True)
 class ByHand:
-    """What a line typed by hand printed, and its exit code."""
+    """What a line typed by hand printed, its exit code, and how long it took."""
 
     line: str
     returncode: int
     stdout: str
     stderr: str
+    seconds: float
 
 
 def vendor_environment(staging: Embedded) -> dict[str, str]:
@@ -51,6 +53,7 @@ def run_by_hand(staging: Embedded, argv: list[str], line: str) -> ByHand:
     """Run one line; skip the test, on the record as not verified, where its program is missing."""
     if shutil.which(argv[0]) is None:
         pytest.skip(f"{argv[0]} is not installed here, so this line is not verified: {line}")
+    began = time.monotonic()
     done = subprocess.run(
         argv,
         env=vendor_environment(staging),
@@ -61,4 +64,4 @@ def run_by_hand(staging: Embedded, argv: list[str], line: str) -> ByHand:
         timeout=DEADLINE_S,
         check=False,
     )
-    return ByHand(line, done.returncode, done.stdout, done.stderr)
+    return ByHand(line, done.returncode, done.stdout, done.stderr, time.monotonic() - began)

@@ -71,6 +71,7 @@ def test_by_hand_equals_task(name: str, staging: Embedded, by_hand_record: dict[
     for line in lines:
         typed = run_by_hand(staging, shlex.split(line), line)
         by_hand_record |= {"outcome": "different", "why": typed.stderr[-400:]}
+        by_hand_record["seconds"] = round(by_hand_record["seconds"] + typed.seconds, 2)
         assert typed.returncode == 0, f"{line}\n{typed.stderr}"
     left_by_hand = read_store(staging)
 

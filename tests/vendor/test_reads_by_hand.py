@@ -132,6 +132,7 @@ def test_by_hand_tells_the_same(
     by_hand_record |= {"outcome": "unverified", "why": "its program is not installed here"}
     typed = [run_by_hand(broken, argv, shlex.join(argv)) for argv in argv_lines]
     by_hand_record |= {"outcome": "different", "why": "a line failed or its answer differs"}
+    by_hand_record["seconds"] = round(sum(one.seconds for one in typed), 2)
     for one in typed:
         assert one.returncode == 0, f"{one.line}\n{one.stdout}{one.stderr}"
     done = broken.invoke(name, "--json")
