@@ -119,6 +119,7 @@ class InstancePool:
                 self.failure, self._backoff = "", Backoff(self._platform.place)
             self.desired, self._reason = count, reason
             self._wake.set()
+            self._platform.changed()
 
     def ready(self) -> list[Instance]:
         """Return the instances whose startup probe passed and that still run."""

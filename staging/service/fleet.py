@@ -107,6 +107,8 @@ class ProcessFleet:
         except BaseException:
             self._abandon(instance)
             raise
+        if not instance.pid:
+            raise FleetClosedError("the zygote ended before it forked this instance")
         return instance
 
     async def wait_ready(self, instance: Instance, deadline_s: float) -> bool:
@@ -242,6 +244,11 @@ class ProcessFleet:
         # The kernel kills every instance with its zygote.
         for pid in list(self._instances):
             self._note_exit(pid, _LOST)
+        # An order that it had not carried out never will be: nobody waits for it any longer.
+        for instance, forked in self._forking.values():
+            self._free.append(instance.slot)
+            forked.set()
+        self._forking.clear()
 
     def _change(self, instance: Instance, state: InstanceState) -> None:
         instance.state = state

@@ -38,6 +38,8 @@ class ZygoteLink:
         self._on_loss = on_loss
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
+        # Known from the end of its output, a moment before the process's exit status is.
+        self._lost = False
 
     async def open(self, board: UsageBoard, slots: int) -> None:
         """Start the zygote; the calling thread must last, as its end would kill the zygote."""
@@ -60,7 +62,7 @@ class ZygoteLink:
 
     def order(self, order: Order) -> None:
         """Send an order; raise FleetClosedError when no zygote runs."""
-        if self._process is None or self._process.stdin is None or self.pid is None:
+        if self._lost or self._process is None or self._process.stdin is None or self.pid is None:
             raise FleetClosedError("the fleet is not open")
         self._process.stdin.write(json.dumps(order.to_message()).encode() + b"\n")
 
@@ -82,4 +84,5 @@ class ZygoteLink:
                 self._on_fork(report["name"], report["forked"])
             else:
                 self._on_exit(report["exited"], report["status"])
+        self._lost = True
         self._on_loss()
