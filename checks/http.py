@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from checks.errors import ApiError, UnreachableError, UsageError
+from checks.errors import ApiError, RunbookError, UnreachableError, UsageError
 from checks.target import is_loopback
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 DEADLINE_S = 10.0
 MAX_BYTES = 64 * 1024 * 1024
 _CHUNK = 64 * 1024
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform.read-only"
+# Cloud Run's API takes no narrower one: with cloud-platform.read-only each read is a 403. What a
+# person may do is decided by their roles; that nothing here writes, by a test.
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _LOG_IN = "gcloud auth application-default login, then the same command again"
 
 
@@ -57,7 +59,8 @@ def fetch(
     import requests
 
     start = time.monotonic()
-    session = _google_session() if google and not is_loopback(url) else _plain_session(url)
+    google = google and not is_loopback(url)
+    session = _google_session() if google else _plain_session(url)
     try:
         with session.request(
             "GET" if payload is None else "POST",
@@ -71,6 +74,8 @@ def fetch(
             body = _read_body(response, url, start + deadline_s)
             content_type = response.headers.get("content-type", "")
             return Answer(response.status_code, content_type, body, time.monotonic() - start)
+    except _login_errors(google=google) as error:
+        raise _expired(error) from error
     except requests.Timeout as error:
         raise _silent(url, deadline_s) from error
     except requests.RequestException as error:
@@ -139,6 +144,25 @@ def _google_session() -> requests.Session:
         ) from error
     session: requests.Session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
     return session
+
+
+def _login_errors(*, google: bool) -> tuple[type[Exception], ...]:
+    if not google:
+        return ()
+    from google.auth.exceptions import GoogleAuthError
+
+    return (GoogleAuthError,)
+
+
+def _expired(error: Exception) -> RunbookError:
+    from google.auth.exceptions import TransportError
+
+    if isinstance(error, TransportError):
+        return UnreachableError(
+            "Google's log-in service does not answer, so no request can be signed.",
+            next_step="check the network, then the same command again",
+        )
+    return UsageError("Your Google credentials have expired or were withdrawn.", next_step=_LOG_IN)
 
 
 def _read_body(response: requests.Response, url: str, deadline: float) -> bytes:
