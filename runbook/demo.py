@@ -81,7 +81,11 @@ def close_loop(show: Show) -> dict[str, float]:
     with show.step("And", f"assess puts {ALERT} first and recommends {MITIGATION}") as step:
         step["command"] = "invoke assess"
         step["output"] = ask_assess(show)
-    show.chapter("The command that assess recommends.")
+    show.chapter("The command that assess recommends: first its plan, which touches nothing.")
+    with show.step("And", f"a dry run of {MITIGATION} changes nothing") as step:
+        step["command"] = f"invoke {MITIGATION} --dry-run"
+        step["output"] = rehearse(show)
+    show.chapter("And now for real.")
     with show.step("When", f"the responder runs {MITIGATION}") as step:
         step["command"] = f"invoke {MITIGATION}"
         mitigating = time.monotonic()
@@ -106,6 +110,23 @@ def ask_assess(show: Show) -> str:
         f"The loop did not close: assess recommends something else than {MITIGATION}.",
         next_step="Try again while nothing else keeps this machine busy.",
     )
+
+
+def rehearse(show: Show) -> str:
+    """Return what the dry run prints; raise RunbookError when it moved anything."""
+    before = read_etag(show)
+    printed = show.run(MITIGATION, "--dry-run")
+    require(read_etag(show) == before, "the dry run changed the service")
+    return printed
+
+
+def read_etag(show: Show) -> str:
+    """Return the service's etag, which every change moves."""
+    from checks.http import get_json
+
+    place = show.endpoints()
+    parent = f"projects/{place['project']}/locations/{place['region']}"
+    return str(get_json(f"{place['api']}/v2/{parent}/services/{place['service']}")["etag"])
 
 
 def start_staging(show: Show) -> None:
