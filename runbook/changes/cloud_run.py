@@ -35,7 +35,8 @@ class Outcome:
     Attributes:
         failure: The operation's error, such as that a revision did not become ready; or "". The
             traffic that is served decides whether the change worked, not this.
-        finished: Whether the operation ended before the deadline.
+        finished: Whether the operation is known to have ended. While it is not, a failure is one of
+            asking for it, and says nothing about the change.
     """
 
     failure: str = ""
@@ -98,7 +99,7 @@ def wait_for_operation(target: Target, operation: Any, deadline_s: float) -> Out
     from google.api_core import exceptions
     from google.api_core.future.polling import DEFAULT_POLLING
 
-    polling = DEFAULT_POLLING
+    polling = DEFAULT_POLLING.with_delay(initial=1.0, maximum=3.0, multiplier=1.5)
     if target.api and is_loopback(target.api):
         polling = polling.with_delay(initial=0.02, maximum=0.2, multiplier=1.5)
     try:
@@ -106,7 +107,7 @@ def wait_for_operation(target: Target, operation: Any, deadline_s: float) -> Out
     except TimeoutError:
         return Outcome(finished=False)
     except exceptions.GoogleAPICallError as error:
-        return Outcome(failure=_first_line(error))
+        return Outcome(failure=_first_line(error), finished=bool(operation.operation.done))
     except Exception as error:  # noqa: BLE001 - the state of the service is read next anyway
         return Outcome(failure=f"{type(error).__name__}: {_first_line(error)}", finished=False)
     return Outcome()

@@ -30,7 +30,8 @@ _JUDGED_OVER = "1m"
 _PROBE_DEADLINE_S = 5.0
 HEALTHY_IN_A_ROW = 3
 
-_INSTANCES = 'count(convergence_instance_info{{revision="{revision}"}})'
+_INSTANCES = "count by (revision) (convergence_instance_info)"
+_UNCOUNTED = "Prometheus tells no instances by revision: how many answer was not judged."
 
 
 @dataclass
@@ -71,7 +72,8 @@ def watch(
 ) -> Findings:
     """Return the findings once nothing is missing, or as they are when the deadline has passed.
 
-    A failed operation ends the wait early when what is served does not follow the plan.
+    An operation that ended in failure ends the wait early when what is served does not follow the
+    plan.
     """
     found = Findings()
     pause = 0.2 if target.api and is_loopback(target.api) else 2.0
@@ -80,7 +82,7 @@ def watch(
         look(target, plan, found, read)
         if not found.missing:
             return found
-        gave_up = bool(outcome.failure) and found.served_since is None
+        gave_up = bool(outcome.failure) and outcome.finished and found.served_since is None
         if gave_up or time.monotonic() >= end:
             if outcome.failure:
                 found.notes.append(f"Cloud Run: {outcome.failure}")
@@ -116,7 +118,9 @@ def _look_at_split(plan: Plan, state: State, found: Findings) -> None:
     changed = [name for name, value in plan.after.items() if fields[name] != value]
     if changed:
         found.missing.append(f"{', '.join(changed)} of {state.service} is not what was asked for")
-    if plan.patch.makes_revision and not plan.undoes and state.latest_ready != state.template:
+    # A revision that an undo makes behind a pin serves nobody, so nothing waits for it.
+    awaited = plan.patch.makes_revision and not (plan.undoes and state.pinned)
+    if awaited and state.latest_ready != state.template:
         found.missing.append(f"the new revision {state.template} is not ready")
     if state.served != wanted:
         shares = ", ".join(f"{share} % {name}" for name, share in state.served.items())
@@ -168,11 +172,14 @@ def _look_at_instances(target: Target, plan: Plan, state: State, found: Findings
     least = (plan.patch.scaling or {}).get("min", 0)
     if target.prometheus is None or not least:
         return
-    promql = _INSTANCES.format(revision=state.template)
     try:
-        samples = query(target, promql, deadline_s=_PROBE_DEADLINE_S)
+        samples = query(target, _INSTANCES, deadline_s=_PROBE_DEADLINE_S)
     except RunbookError:
         return
-    found.instances = int(samples[0].value) if samples else 0
+    counts = {s.labels["revision"]: int(s.value) for s in samples if s.labels.get("revision")}
+    if not counts:
+        found.notes.append(_UNCOUNTED)
+        return
+    found.instances = counts.get(state.template, 0)
     if found.instances < least:
         found.missing.append(f"{found.instances} of {least} instances of {state.template} answer")
