@@ -45,7 +45,8 @@ def rollback(
 ) -> Report:
     """Send all traffic to the revision that last served healthy, by evidence.
 
-    It pins the traffic: later deployments get none until mitigate.release-traffic.
+    It pins the traffic: later deployments get none until mitigate.release-traffic. Typed again
+    while that pin is in force, it looks whether it helped; `--to` goes further back.
     """
     from checks.inputs import check_revision_name
     from checks.target import load_target
@@ -58,7 +59,7 @@ def rollback(
     def plan(state: State, change: str) -> Plan:
         revisions = _read_revisions(target)
         notes: dict[str, Any] = {}
-        chosen = named
+        chosen = named or _find_pinned(target, state)
         if not chosen:
             chosen, notes = _find_healthy(target, state, revisions)
         return planners.plan_rollback(
@@ -281,6 +282,17 @@ def _read_serving_digest(target: Target, state: State) -> str:
 
     serving = state.serving
     return read_digest(target, serving[0]) if serving else ""
+
+
+def _find_pinned(target: Target, state: State) -> str:
+    """Return the revision that a rollback in force has sent all traffic to, or ""."""
+    from runbook.timeline import find_open, open_timeline
+
+    for change in find_open(open_timeline(target.name).changes()):
+        after = change.intent.after
+        if change.step == "mitigate.rollback" and state.fields(after) == after:
+            return str(after["traffic"][0]["revision"])
+    return ""
 
 
 def _find_healthy(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import (
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     Planner = Callable[[State, str], Plan]
 
 INTERRUPTED_EXIT = 130
+# An older one is not what somebody who types the command now means to go on with.
+RESUMABLE_S = 1800.0
 
 
 class InterruptedChangeError(RunbookError):
@@ -56,6 +59,7 @@ class Session:
     Attributes:
         change: The plan's id in the timeline, or that of the interrupted change it goes on with.
         stage: The part that runs now, for a Ctrl-C to tell what it left.
+        unwritten: Why a row on what was sent is missing, or "".
     """
 
     target: Target
@@ -65,6 +69,14 @@ class Session:
     state: State
     change: str = ""
     stage: str = "plan"
+    unwritten: str = ""
+
+    def write_after(self, phase: Any, detail: dict[str, Any]) -> None:  # noqa: ANN401
+        """Append a row on what was sent already; a timeline that fails now must not stop it."""
+        try:
+            self.write(phase, detail)
+        except RunbookError as error:
+            self.unwritten = f"The timeline lacks the outcome of {self.change}: {error}"
 
     def write(self, phase: Any, detail: dict[str, Any]) -> None:  # noqa: ANN401 - a timeline.Phase
         """Append a row on this change."""
@@ -89,8 +101,9 @@ def run_change(
     """Carry a change through its parts and return its report.
 
     `planner` makes the plan out of the state and a new change id. A change that was broken off
-    after it was applied, and that `resumes` accepts, is verified instead of made once more. The
-    report's exit code is 0 when the change is verified (or was so already) and 3 when it is not.
+    after it was applied, less than half an hour ago, and that `resumes` accepts, is verified
+    instead of made once more. The report's exit code is 0 when the change is verified (or was so
+    already) and 3 when it is not.
 
     Raises:
         RefusedError: It would be unsafe, or somebody else changed the service since the plan.
@@ -143,12 +156,11 @@ def apply(session: Session) -> Outcome:
         raise
     except cloud_run.UncertainError as error:
         _resolve_uncertainty(session, str(error))
-        session.write("applied", {"note": f"taken, though the answer was lost: {error}"})
+        session.write_after("applied", {"note": f"taken, though the answer was lost: {error}"})
         return cloud_run.Outcome(finished=False)
-    session.write("applied", {"operation": str(operation.operation.name)})
+    session.write_after("applied", {"operation": str(operation.operation.name)})
     session.stage = "wait"
-    deadline_s = verify.deadline_s(session.target)
-    return cloud_run.wait_for_operation(session.target, operation, deadline_s)
+    return _wait(session, operation)
 
 
 def verify_effect(session: Session, outcome: Outcome) -> Findings:
@@ -214,17 +226,29 @@ def _carry_out(session: Session, *, yes: bool) -> Report:
     return _conclude(session, findings)
 
 
+def _wait(session: Session, operation: Any) -> Outcome:  # noqa: ANN401 - as wait_for_operation
+    from runbook.changes.progress import Progress
+
+    with Progress() as progress:
+        progress.show("waiting: Cloud Run carries the change out")
+        deadline_s = verify.deadline_s(session.target)
+        return cloud_run.wait_for_operation(session.target, operation, deadline_s)
+
+
 def _verify_unchanged(session: Session) -> Findings:
     session.stage = "look"
     return verify_effect(session, cloud_run.Outcome())
 
 
 def _conclude(session: Session, findings: Findings) -> Report:
-    if findings.missing:
-        session.write("not-verified", findings.as_data())
-        return _report(session, "not-verified", findings)
     phase = "undone" if session.plan.undoes else "verified"
-    session.write(phase, findings.as_data())
+    if findings.missing:
+        phase = "not-verified"
+    session.write_after(phase, findings.as_data())
+    if session.unwritten:
+        findings.notes.append(session.unwritten)
+    if findings.missing:
+        return _report(session, phase, findings)
     session.stage = "done"
     told = {
         "step": session.plan.step,
@@ -241,11 +265,17 @@ def _conclude(session: Session, findings: Findings) -> Report:
 def _find_interrupted(
     timeline: Timeline, accepts: Callable[[Change], bool] | None
 ) -> Change | None:
-    changes = timeline.changes() if accepts else []
-    for change in reversed(changes):
-        if change.interrupted and change.last.step != UNDO and accepts and accepts(change):
+    if accepts is None:
+        return None
+    for change in reversed(timeline.changes()):
+        young = _age_s(change) <= RESUMABLE_S
+        if young and change.interrupted and change.last.step != UNDO and accepts(change):
             return change
     return None
+
+
+def _age_s(change: Change) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(change.last.at)).total_seconds()
 
 
 def _is_in_force(change: Change, state: State) -> bool:
@@ -273,7 +303,7 @@ def _resolve_uncertainty(session: Session, reason: str) -> None:
     try:
         now = read_state(session.target)
     except RunbookError as error:
-        session.write("not-verified", {"error": lost})
+        session.write_after("not-verified", {"error": lost})
         raise NotVerifiedError(
             f"{lost}, and its state cannot be read: it may have been made or not.",
             next_step=session.plan.command,

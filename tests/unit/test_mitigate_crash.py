@@ -170,6 +170,20 @@ def test_change_between_plan_and_apply_is_refused(staging: Embedded) -> None:
     assert read_in_force(staging) == []
 
 
+def test_timeline_that_is_lost_after_the_intent(staging: Embedded) -> None:
+    """The change is on its way by then: it is verified and told, never called unchanged."""
+    process = start(staging, "SIGSTOP", "after", "record", *SCALE)
+    wait_until(lambda: is_stopped(process.pid), deadline_s=DEADLINE_S, what="the plan is made")
+    file = staging.state / "local.sqlite3"
+    file.rename(file.with_suffix(".away"))
+    file.mkdir()
+    os.kill(process.pid, signal.SIGCONT)
+    stdout, stderr = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, stdout + stderr
+    assert "The timeline lacks the outcome" in stdout
+    assert staging.read_service()["template"]["scaling"] == WIDER
+
+
 def is_stopped(pid: int) -> bool:
     """Return whether the process waits for SIGCONT (proc(5), state T)."""
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
