@@ -8,7 +8,7 @@ import sys
 import unicodedata
 from typing import IO, TYPE_CHECKING, Any
 
-from runbook.report import Report, Table
+from runbook.report import Line, Report, Table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from checks.target import Target
 
 MAX_TEXT = 400
+MAX_LINE = 20_000  # a command that is cut is another command
 NARROW = 80
 WIDTH_WITHOUT_TERMINAL = 1000  # a file or a pipe has no edge, so nothing is folded
 _STYLES = {"good": "bold green", "bad": "bold red", "warn": "bold yellow", "info": "bold"}
@@ -77,7 +78,9 @@ def show_report(
         if isinstance(item, Table) and not item.rows:
             continue
         console.print()
-        if not isinstance(item, Table):
+        if isinstance(item, Line):
+            console.print(Text(clean_text(item, MAX_LINE)), soft_wrap=True)
+        elif not isinstance(item, Table):
             console.print(Text(clean_text(item)))
         elif console.width < NARROW and _natural_width(item) > console.width:
             _print_rows(console, item)

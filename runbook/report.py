@@ -16,6 +16,12 @@ class Table(NamedTuple):
     right: tuple[str, ...] = ()
 
 
+class Line(str):
+    """A command to be copied: it is shown whole, and never folded."""
+
+    __slots__ = ()
+
+
 class Report(NamedTuple):
     """The answer of a step: the finding first, the evidence under it, the next command last.
 

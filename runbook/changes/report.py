@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from checks.errors import NotVerifiedError
 from runbook.changes import blast_radius
 from runbook.changes.state import describe_traffic
-from runbook.report import Level, Report, Table
+from runbook.report import Level, Line, Report, Table
 
 if TYPE_CHECKING:
     from runbook.changes.plan import Plan
@@ -86,7 +86,7 @@ def _evidence(
     found: list[Table | str] = [Table(("field", "before", "after"), rows)]
     if status == "planned":
         found.append(f"Reaches: {blast_radius.describe(radius)}.")
-        found += ["By hand:", *(shlex.join(line) for line in plan.by_hand)]
+        found += ["By hand:", *(Line(shlex.join(line)) for line in plan.by_hand)]
     found += plan.warnings
     if findings:
         found += [_describe_findings(findings), *findings.notes]

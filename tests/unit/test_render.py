@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from runbook.render import clean_text, make_console, report_as_data, show_report
-from runbook.report import Report, Table
+from runbook.report import Line, Report, Table
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 BIDI = "abc\u202edef\u2066\u200b\ufeff"
@@ -42,6 +42,16 @@ def test_nothing_acts_on_the_terminal(
     assert not {c for c in out if ord(c) < 32 and c != "\n"}
     assert not set(out) & set("\u202e\u2066\u200b\ufeff\x9b")
     assert len(out) < 60_000
+
+
+def test_a_line_to_be_copied_is_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a gcloud command is another command, and a shell runs it at the first line break."""
+    monkeypatch.setenv("COLUMNS", "60")
+    line = "gcloud run services update api " + " ".join(f"--flag-{n}=value" for n in range(60))
+    show_report(Report("Plan.", evidence=(Line(line),)), step="x", target="local", as_json=False)
+    assert line in capsys.readouterr().out.splitlines()
 
 
 def test_json_is_one_line_of_ascii(capsys: pytest.CaptureFixture[str]) -> None:
