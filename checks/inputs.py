@@ -11,6 +11,7 @@ import re
 from checks.errors import UsageError
 
 MAX_INSTANCES = 1000  # Cloud Run's upper limit of a revision's instances
+DEFAULT_MAX_INSTANCES = 100  # its limit where a revision names none
 
 _RESOURCE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _TENANT = re.compile(r"[a-zA-Z0-9_-]{3,64}")

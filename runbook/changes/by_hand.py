@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
     from checks.target import Target
 
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"KEY|TOKEN|SECRET|PASS|PWD|CRED|AUTH|PRIVATE|DSN|SALT|WEBHOOK", re.IGNORECASE
+)
+_SECRET_VALUE = re.compile(r"://[^/\s]*@|-----BEGIN |\beyJ[\w-]{10}")  # URL log-in, key, token
 _DELIMITERS = ",|;@#~"
 # What `gcloud run services update` sets with flags of their own, below.
 _BY_FLAG = frozenset({"image", "env", "resources"})
@@ -40,11 +43,10 @@ def traffic_flags(traffic: Iterable[Mapping[str, Any]]) -> list[str]:
     return ["--to-revisions=" + ",".join(f"{name}={percent}" for name, percent in shares)]
 
 
-def template_flags(have: Mapping[str, Any], want: Mapping[str, Any], revision: str) -> list[str]:
+def template_flags(have: Mapping[str, Any], want: Mapping[str, Any]) -> list[str]:
     """Return the flags that turn the v2 template `have` into that of a revision, `want`.
 
-    Values of variables whose names look secret are not printed; the flag then names `revision`,
-    where the value can be looked up.
+    Variables that look secret are left out, not replaced: a placeholder would be set as it stands.
     """
     old, new = _container(have), _container(want)
     flags = []
@@ -56,7 +58,7 @@ def template_flags(have: Mapping[str, Any], want: Mapping[str, Any], revision: s
         for name in ("cpu", "memory")
         if name in new_limits and old_limits.get(name) != new_limits[name]
     ]
-    flags += _env_flags(_env(old), _env(new), revision)
+    flags += _env_flags(_env(old), _env(new))
     if have.get("timeout") != want.get("timeout") and want.get("timeout"):
         flags.append(f"--timeout={str(want['timeout']).removesuffix('s')}")
     concurrency = want.get("maxInstanceRequestConcurrency")
@@ -70,7 +72,8 @@ def template_flags(have: Mapping[str, Any], want: Mapping[str, Any], revision: s
 def find_unprintable(have: Mapping[str, Any], want: Mapping[str, Any]) -> list[str]:
     """Return the names of differing settings for which no flag is printed.
 
-    Sidecars, probes, volumes and the like: the task copies them, the lines by hand do not.
+    Secret variables, sidecars, probes, volumes and the like: the task copies them, the lines by
+    hand do not.
     """
     old, new = _container(have), _container(want)
     names = (set(old) | set(new)) - _BY_FLAG - _BOOKKEEPING
@@ -79,6 +82,12 @@ def find_unprintable(have: Mapping[str, Any], want: Mapping[str, Any]) -> list[s
         name
         for name in ("volumes", "vpcAccess", "executionEnvironment", "sessionAffinity")
         if have.get(name) != want.get(name)
+    ]
+    before, after = _env(old), _env(new)
+    found += [
+        f"variable {name}"
+        for name, item in after.items()
+        if before.get(name) != item and _is_hidden(item)
     ]
     if len(have.get("containers", [])) > 1 or len(want.get("containers", [])) > 1:
         found.append("sidecars")
@@ -99,12 +108,12 @@ def _env(container: Mapping[str, Any]) -> dict[str, Any]:
     return {item["name"]: item for item in container.get("env", [])}
 
 
-def _env_flags(old: dict[str, Any], new: dict[str, Any], revision: str) -> list[str]:
+def _env_flags(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     gone = sorted(set(old) - set(new))
     changed = [
-        f"{name}={_show_value(item, revision)}"
+        f"{name}={item.get('value', '')}"
         for name, item in new.items()
-        if old.get(name) != item
+        if old.get(name) != item and not _is_hidden(item)
     ]
     flags = []
     if changed:
@@ -114,10 +123,11 @@ def _env_flags(old: dict[str, Any], new: dict[str, Any], revision: str) -> list[
     return flags
 
 
-def _show_value(item: Mapping[str, Any], revision: str) -> str:
-    if "valueSource" in item or _SECRET_NAME.search(item["name"]):
-        return f"<as in {revision}>"
-    return str(item.get("value", ""))
+def _is_hidden(item: Mapping[str, Any]) -> bool:
+    looks_secret = _SECRET_NAME.search(item["name"]) or _SECRET_VALUE.search(
+        str(item.get("value", ""))
+    )
+    return "valueSource" in item or bool(looks_secret)
 
 
 def _join(pairs: list[str]) -> str:

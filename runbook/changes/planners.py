@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import RefusedError, UsageError
-from checks.inputs import check_revision_name
+from checks.inputs import DEFAULT_MAX_INSTANCES, check_revision_name
 from runbook.changes import by_hand
 from runbook.changes.plan import Patch, Plan
 from runbook.changes.state import (
@@ -225,7 +225,7 @@ def copy_lines(
         first, *others = base.raw["containers"]
         want["containers"] = [first | {"image": patch.image}, *others]
     template = state.raw["template"]
-    flags = by_hand.template_flags(template, want, base.name)
+    flags = by_hand.template_flags(template, want)
     scaling = patch.scaling or parse_scaling(base.raw)
     if scaling != parse_scaling(template):
         flags += by_hand.scaling_flags(scaling)
@@ -258,7 +258,10 @@ def _plan_copy(
         warnings.append(f"Traffic stays pinned: it moves from {base.name} to {patch.revision}.")
     left_out = by_hand.find_unprintable(state.raw["template"], base.raw)
     if left_out:
-        warnings.append(f"The lines by hand leave out: {', '.join(left_out)}.")
+        warnings.append(
+            f"The lines by hand leave out: {', '.join(left_out)}. What they make keeps the"
+            " template's instead."
+        )
     return _plan(
         step,
         state,
@@ -293,9 +296,10 @@ def _plan(
 
 
 def _refuse_lower(base: Revision, have: dict[str, int], wanted: dict[str, int]) -> None:
-    if any(wanted[end] < have[end] for end in ("min", "max")):
+    most = have["max"] or DEFAULT_MAX_INSTANCES
+    if wanted["min"] < have["min"] or wanted["max"] < most:
         raise RefusedError(
-            f"{base.name} runs {have['min']} to {have['max']} instances; {wanted['min']} to"
+            f"{base.name} runs {have['min']} to {most} instances; {wanted['min']} to"
             f" {wanted['max']} would lower a limit. Nothing was changed.",
             next_step="Name a wider range, or add --force to lower it.",
             subject=base.name,

@@ -159,9 +159,10 @@ def test_restart_while_pinned_copies_what_serves() -> None:
     update, move = lines(plan)
     assert update == (
         f"gcloud run services update {WHERE} --image=repo/api@sha256:1 --cpu=2"
-        f" '--update-env-vars=MODE=a,API_TOKEN=<as in {GOOD}>' --remove-env-vars=EXTRA"
+        " --update-env-vars=MODE=a --remove-env-vars=EXTRA"
         " --timeout=300 --revision-suffix=restart-a1b2c3"
     )
+    assert "leave out: variable API_TOKEN." in plan.warnings[-1]
     assert move == f"gcloud run services update-traffic {WHERE} --to-revisions={name}=100"
 
 
@@ -218,6 +219,14 @@ def test_scale_up_refuses_to_lower(least: int, most: int) -> None:
     assert plan_scaling(make_state(), least, most, force=True)
 
 
+def test_scale_up_knows_the_limit_where_none_is_set() -> None:
+    """A revision without a maximum runs up to Cloud Run's own 100: 20 would take 80 away."""
+    revisions = {GOOD: make_revision(GOOD, make_template(scaling={}))}
+    scaling = {"min": 10, "max": 20}
+    with pytest.raises(RefusedError, match="0 to 100 instances"):
+        planners.plan_scaling(TARGET, make_state(), revisions, scaling=scaling, change="a1b2c3")
+
+
 def test_scale_up_to_what_is_there_changes_nothing() -> None:
     """Run again after a crash, it finds its own effect, pinned or not."""
     for state in (make_state(), make_pinned()):
@@ -229,6 +238,26 @@ def test_names_fit_cloud_run() -> None:
     """A long service name is cut as gcloud cuts it."""
     state = make_state(name="projects/p/locations/r/services/" + "s" * 63)
     assert len(planners.name_revision(state, "restart-a1b2c3")) == 63
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"name": "DATABASE", "value": "postgres://api:hunter2@db/prod"},
+        {"name": "SENTRY_DSN", "value": "hunter2"},
+        {"name": "DB_PWD", "value": "hunter2"},
+        {"name": "ID", "value": "eyJhbGciOiJIUzI1NiJ9.hunter2"},
+        {"name": "A", "valueSource": {"secretKeyRef": {"secret": "hunter2", "version": "1"}}},
+    ],
+)
+def test_secrets_stay_out_of_the_lines(item: dict[str, Any]) -> None:
+    """They are named as left out: a placeholder in a line would be set as it stands."""
+    container = {"image": "repo/api:1.4.2", "env": [item]}
+    revisions = REVISIONS | {GOOD: make_revision(GOOD, make_template(containers=[container]))}
+    plan = planners.plan_restart(TARGET, make_pinned(), revisions, change="a1b2c3", stamp="x")
+    assert "hunter2" not in json.dumps(plan.as_data({})) + json.dumps(plan.detail())
+    assert not any("<" in line for line in lines(plan))
+    assert f"variable {item['name']}" in plan.warnings[-1]
 
 
 def test_no_environment_value_reaches_the_timeline() -> None:
