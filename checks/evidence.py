@@ -84,6 +84,20 @@ def find_last_healthy(target: Target, service: Service, revisions: Sequence[Revi
     )
 
 
+def find_record(target: Target, revision: str) -> Evidence | None:
+    """Return how one revision did when it last served, or None when it is not known to have.
+
+    Raises:
+        RunbookError: Metrics tell nothing, and logs could not be read.
+    """
+    try:
+        found = collect_from_metrics(target, [revision])
+    except RunbookError:
+        found = []
+    found = found or collect_from_logs(target, [revision])
+    return found[0] if found else None
+
+
 def collect_from_metrics(target: Target, revisions: Sequence[str]) -> list[Evidence]:
     """Return how each of the revisions did when it last served, within the last day.
 

@@ -20,6 +20,7 @@ _MOST = 0.5
 _UNAVAILABLE = "503"
 _GATEWAY_TIMEOUT = 504
 _ENDED = ("Container terminated on signal", "Container called exit(")
+_ENDED_WELL = "Container called exit(0)"  # how an instance that is taken away ends
 _NOT_STARTED = ("STARTUP TCP probe failed", "failed to start", "' not found.", "not found in")
 
 
@@ -92,7 +93,13 @@ def find_failed_deployment(service: Service, revisions: Sequence[Revision]) -> R
 
 def list_ended(entries: Iterable[Entry], revision: str) -> list[Entry]:
     """Return the platform's entries that say a container of the revision ended by itself."""
-    return [e for e in entries if e.revision == revision and _has_any(e.message, _ENDED)]
+    return [
+        entry
+        for entry in entries
+        if entry.revision == revision
+        and _has_any(entry.message, _ENDED)
+        and _ENDED_WELL not in entry.message
+    ]
 
 
 def list_not_started(entries: Iterable[Entry], revision: str) -> list[Entry]:

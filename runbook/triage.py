@@ -63,7 +63,8 @@ def triage(_c: Context) -> Report:
 def build_report(found: Snapshot, verdicts: Sequence[Verdict]) -> Report:
     """Return the report on ranked verdicts: the first one's command comes next."""
     loud = [verdict for verdict in verdicts if not verdict.is_quiet]
-    finding, level = _state_finding(found, loud)
+    unknown = [verdict.rule.name for verdict in verdicts if verdict.state == "unknown"]
+    finding, level = _state_finding(found, loud, unknown)
     evidence: list[Table | str] = []
     for verdict in loud:
         evidence += [f"{verdict.rule.name}: {line}" for line in verdict.evidence]
@@ -93,7 +94,9 @@ def _is_blind(found: Snapshot) -> bool:
     return all(answer is None for answer in answers)
 
 
-def _state_finding(found: Snapshot, loud: Sequence[Verdict]) -> tuple[str, Level]:
+def _state_finding(
+    found: Snapshot, loud: Sequence[Verdict], unknown: Sequence[str]
+) -> tuple[str, Level]:
     failed = _find_failed(found)
     if loud:
         first = loud[0]
@@ -113,6 +116,8 @@ def _state_finding(found: Snapshot, loud: Sequence[Verdict]) -> tuple[str, Level
             "Nothing could be asked: neither Cloud Run nor the service nor metrics answer.",
             "bad",
         )
+    if unknown:
+        return f"Nobody could tell about {', '.join(unknown)}; no other symptom is seen.", "warn"
     if found.rules is None:
         return "No symptom of any alert is to be seen, without Prometheus.", "warn"
     return "No alert is pending or firing.", "good"

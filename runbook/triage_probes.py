@@ -108,17 +108,14 @@ def add_evidence(target: Target, found: Snapshot) -> None:
     service = found.service
     if service is None:
         return
-    latest = service.latest_ready
-    answers = ask_all(
-        {
-            "evidence": lambda: evidence.find_last_healthy(target, service, found.revisions),
-            "latest": lambda: evidence.collect_from_metrics(target, [latest]),
-        },
-        found.silent,
-    )
+    probes: dict[str, Callable[[], Any]] = {
+        "evidence": lambda: evidence.find_last_healthy(target, service, found.revisions),
+    }
+    if found.pinned:  # only then may traffic be let go to the latest
+        probes["latest"] = lambda: evidence.find_record(target, service.latest_ready)
+    answers = ask_all(probes, found.silent)
     found.healthy_before = answers.get("evidence")
-    collected = answers.get("latest") or []
-    found.latest_evidence = collected[0] if collected else None
+    found.latest_evidence = answers.get("latest")
 
 
 def ask_all(

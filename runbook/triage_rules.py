@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from checks import symptoms, traffic
+from checks.errors import RefusedError
 from checks.evidence import HEALTHY_ERROR_SHARE
+from checks.inputs import DEFAULT_MAX_INSTANCES, MAX_INSTANCES
 from checks.rules import AlertRule, find_alert_rule, read_alert_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from checks.cloud_run import Revision
+    from checks.evidence import Evidence
     from checks.prometheus import Alert
     from checks.target import Target
     from runbook.triage_probes import Snapshot
 
 DEPLOYMENT_S = 900.0
+SUSPECT_S = 3600.0
 _STATES = ("firing", "pending", "seen", "unknown", "quiet")
 _QUIET = frozenset({"quiet", "unknown"})
 _NAMED_TENANTS = 4
@@ -65,8 +71,9 @@ def find_state(rule: AlertRule, found: Snapshot) -> tuple[str, str]:
     alert = _find_alert(rule.name, found)
     if alert is not None:
         return alert.state, alert.active_since
-    if found.rules is not None and any(loaded.name == rule.name for loaded in found.rules):
-        return "quiet", ""
+    loaded = next((one for one in found.rules or () if one.name == rule.name), None)
+    if loaded is not None:  # its state counts: the list of alerts may be what gave no answer
+        return (loaded.state if loaded.state in {"firing", "pending"} else "quiet"), ""
     return _SYMPTOMS[rule.name](found), ""
 
 
@@ -97,8 +104,10 @@ def judge(target: Target, found: Snapshot) -> list[Verdict]:
 def advise(name: str, since: str, target: Target, found: Snapshot) -> Advice:
     """Return what the page recommends for the alert in the state at hand."""
     if is_recovering(name, found):
-        step = found.open_changes[0]["step"]
-        return Advice("", f"{step} is in force and requests succeed again: wait for it to clear.")
+        done = f"Traffic is pinned to {found.serving}"
+        if found.open_changes:
+            done = f"{found.open_changes[0]['step']} is in force"
+        return Advice("", f"{done} and requests succeed again: wait for it to clear.")
     if should_release(found):
         assert found.service is not None  # noqa: S101 - should_release read it
         return Advice(
@@ -112,10 +121,16 @@ def advise(name: str, since: str, target: Target, found: Snapshot) -> Advice:
 
 
 def is_recovering(name: str, found: Snapshot) -> bool:
-    """Return whether a change is in force and the symptom is gone, so that the alert only lags."""
-    if not found.open_changes:
+    """Return whether something was done and the symptom is gone, so that the alert only lags.
+
+    A pin counts too: it is what a rollback by hand, or from another machine, leaves.
+    """
+    if not found.open_changes and not found.pinned:
         return False
     if name == "ServiceDown":
+        # Instances that keep dying come up for a moment between two deaths.
+        if not found.open_changes and symptoms.list_ended(found.platform, found.serving):
+            return False
         return bool(found.up) and found.health is not None and found.health.ready
     if found.recent is None:
         return False
@@ -131,7 +146,7 @@ def should_release(found: Snapshot) -> bool:
     service = found.service
     if service is None or not found.pinned or service.latest_ready in {"", found.serving}:
         return False
-    if any(change["step"] == "mitigate.rollback" for change in found.open_changes):
+    if _is_rolled_back(found) or "latest" in found.silent:
         return False
     latest = found.find_revision(service.latest_ready)
     serving = found.find_revision(found.serving)
@@ -150,13 +165,7 @@ def advise_service_down(found: Snapshot) -> Advice:
     if ended or unstarted:
         cause = (unstarted or ended)[0].message
         told = f"Containers of {serving} cannot keep running ({cause[:160]})"
-        if found.healthy_before is not None:
-            return Advice(ROLLBACK, f"{told}; {_describe_before(found)}.")
-        return Advice(
-            "invoke assess.revisions",
-            f"{told}, and no other revision is known to have served healthily: choose one, then "
-            f"{ROLLBACK} --to=REVISION.",
-        )
+        return _advise_rollback(told, found)
     status = found.health.status if found.health else None
     if symptoms.is_silent(status, deadline_passed=found.health_timed_out):
         return Advice(
@@ -170,15 +179,9 @@ def advise_service_down(found: Snapshot) -> Advice:
 def advise_high_error_rate(since: str, target: Target, found: Snapshot) -> Advice:
     """Return the advice for a service that answers many requests with a server error."""
     revision = found.find_revision(found.serving)
-    created = revision.created if revision else ""
-    began = since or _first_error(found)
-    deployed = symptoms.came_with(began, created, target.seconds(DEPLOYMENT_S))
-    if deployed and found.healthy_before is not None:
-        return Advice(
-            ROLLBACK,
-            f"The errors came with {found.serving}, deployed just before; "
-            f"{_describe_before(found)}.",
-        )
+    blame = _blame_deployment(since, revision, target) if revision else ""
+    if blame:
+        return _advise_rollback(blame, found)
     full = found.rates is not None and symptoms.is_mostly_unavailable(found.rates)
     if full and symptoms.is_at_capacity(found.cpu_percents):
         mean = sum(found.cpu_percents) / len(found.cpu_percents)
@@ -259,25 +262,55 @@ def _describe_ends(found: Snapshot) -> list[str]:
     return told
 
 
-def _describe_before(found: Snapshot) -> str:
-    before = found.healthy_before
-    assert before is not None  # noqa: S101 - callers have checked
+def _describe_before(before: Evidence) -> str:
     return (
         f"{before.revision} last served healthily ({before.error_share:.1%} of {before.requests} "
         f"requests failed, by {before.source})"
     )
 
 
+def _describe_no_evidence(found: Snapshot) -> str:
+    silent = found.silent.get("evidence")
+    if silent is None or isinstance(silent, RefusedError):
+        return "no other revision is known to have served healthily"
+    return f"which one served healthily nobody could tell ({silent})"
+
+
+def _is_rolled_back(found: Snapshot) -> bool:
+    return any(change["step"] == "mitigate.rollback" for change in found.open_changes)
+
+
+def _advise_rollback(why: str, found: Snapshot) -> Advice:
+    before = found.healthy_before
+    if before is None:
+        choose = f"choose one, then {ROLLBACK} --to=REVISION"
+        told = f"{why}, and {_describe_no_evidence(found)}: {choose}."
+        return Advice("invoke assess.revisions", told)
+    # While a rollback is in force, the bare command stays where it is: only a name goes further.
+    command = f"{ROLLBACK} --to={before.revision}" if _is_rolled_back(found) else ROLLBACK
+    return Advice(command, f"{why}; {_describe_before(before)}.")
+
+
 def _scale_up(found: Snapshot) -> str:
-    scaling = (found.service.template.get("scaling") or {}) if found.service else {}
-    most = int(scaling.get("maxInstanceCount", 0)) or 10
-    return f"invoke mitigate.scale-up --min-instances={most} --max-instances={2 * most}"
-
-
-def _first_error(found: Snapshot) -> str:
-    """Without Prometheus: the serving revision's own creation stands for the onset."""
     revision = found.find_revision(found.serving)
-    return revision.created if revision is not None and found.rules is None else ""
+    most = revision.max_instances if revision else 0
+    most = min(most or DEFAULT_MAX_INSTANCES, MAX_INSTANCES)
+    wider = min(2 * most, MAX_INSTANCES)
+    return f"invoke mitigate.scale-up --min-instances={most} --max-instances={wider}"
+
+
+def _blame_deployment(since: str, revision: Revision, target: Target) -> str:
+    """Return how the deployment explains the errors, or "" when it does not.
+
+    Where nobody tells since when there are errors, only a recent deployment is suspected.
+    """
+    if since:
+        came = symptoms.came_with(since, revision.created, target.seconds(DEPLOYMENT_S))
+        return f"The errors came with {revision.name}, deployed just before" if came else ""
+    now = datetime.now(UTC).isoformat()
+    if not symptoms.came_with(now, revision.created, target.seconds(SUSPECT_S)):
+        return ""
+    return f"{revision.name} was deployed lately, and since when there are errors nobody tells"
 
 
 def _find_alert(name: str, found: Snapshot) -> Alert | None:

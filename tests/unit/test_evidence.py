@@ -10,7 +10,7 @@ import pytest
 
 from checks.cloud_run import Revision, Service, parse_revision, parse_service
 from checks.errors import RefusedError, RunbookError
-from checks.evidence import find_last_healthy
+from checks.evidence import find_last_healthy, find_record
 from checks.target import Target
 from tests.unit.plain_server import Answer, Reply, serve_replies
 from tests.unit.test_cloud_run_reading import LATEST, PATH, by_name, raw_revision, raw_service
@@ -154,3 +154,19 @@ def test_nobody_to_ask_is_a_failure_and_no_refusal() -> None:
     with pytest.raises(RunbookError, match="connection refused") as caught:
         find_last_healthy(target_at("http://127.0.0.1:9"), service(), revisions())
     assert caught.value.exit_code == 1
+
+
+def test_the_record_of_one_revision_is_looked_up_in_the_logs_too() -> None:
+    """Metrics reach back a day; a revision that was left last week must not look untried."""
+    logged = {"api-2": [500] * 40 + [200] * 10}
+    with serve_replies({QUERY: vector(), LOGS: request_logs(logged)}) as server:
+        found = find_record(target_at(server.url), "api-2")
+        untried = find_record(target_at(server.url), "api-3")
+    assert found is not None
+    assert found.error_share == pytest.approx(0.8)
+    assert untried is None
+
+
+def test_a_record_that_nobody_can_look_up_is_no_clean_one() -> None:
+    with serve_replies({QUERY: vector()}) as server, pytest.raises(RunbookError):
+        find_record(target_at(server.url), "api-2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -70,6 +71,9 @@ def first(found: Snapshot) -> tuple[str, str, str]:
     return verdict.rule.name, verdict.advice.command, verdict.advice.why
 
 
+ENDED = Entry(SINCE, "WARNING", "Container called exit(1).", OLD)
+TAKEN_AWAY = Entry(SINCE, "WARNING", "Container called exit(0).", NEW)
+UNSURE = {"latest": UnreachableError("The logs are away.", next_step="wait")}
 DOWN = {"up": 0, "health": Health("u", 503, ready=False), "rates": None}
 CASES: dict[str, tuple[str, dict[str, Any], str]] = {
     "deployed bug": ("HighErrorRate", {}, "invoke mitigate.rollback"),
@@ -119,6 +123,28 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
         {"service": service_on(NEW, latest=NEWER, pinned=True),
          "platform": [Entry(SINCE, "WARNING", "Container called exit(1).", NEWER)]},
         "invoke mitigate.rollback"),
+    "pinned to bad, nobody knows how the latest did": (
+        "HighErrorRate",
+        {"service": service_on(NEW, latest=NEWER, pinned=True), "silent": UNSURE},
+        "invoke mitigate.rollback"),
+    "rolled back by hand, the alert lags": (
+        "HighErrorRate",
+        {"service": service_on(OLD, latest=NEW, pinned=True), "recent": rates_of("200", OLD)},
+        ""),
+    "rolled back by hand to one that dies": (
+        "ServiceDown",
+        {"service": service_on(OLD, pinned=True), "platform": [ENDED]},
+        "invoke mitigate.rollback"),
+    "our rollback led to one that dies": (
+        "ServiceDown",
+        {**DOWN, "service": service_on(OLD, latest=NEW, pinned=True), "platform": [ENDED],
+         "open_changes": [ROLLED_BACK],
+         "healthy_before": Evidence("api-0", "logs", 300, 0.0, SINCE)},
+        "invoke mitigate.rollback --to=api-0"),
+    "frozen, after some were taken away": (
+        "ServiceDown", {**DOWN, "platform": [TAKEN_AWAY]}, "invoke mitigate.restart"),
+    "deployed bug, nowhere to go back to": (
+        "HighErrorRate", {"healthy_before": None}, "invoke assess.revisions"),
     "pinned by our rollback": (
         "HighErrorRate",
         {"service": service_on(OLD, latest=NEW, pinned=True), "rates": rates_of("500", OLD),
@@ -139,6 +165,41 @@ def test_recommendation(case: str) -> None:
     assert name == alert
     assert recommended == command, why
     assert why
+
+
+@pytest.mark.parametrize(
+    ("minutes", "command"), [(5, "invoke mitigate.rollback"), (90, "invoke assess.error-pattern")]
+)
+def test_without_prometheus_only_a_recent_deployment_is_blamed(minutes: int, command: str) -> None:
+    """The revision that serves was always deployed before now; that alone is no reason."""
+    created = (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()
+    found = snapshot("", rules=None, up=None,
+                     revisions=[parse_revision(raw_revision(NEW, created=created))])  # fmt: skip
+    verdict = judge(make_target(time_scale=1.0), found)[0]
+    assert (verdict.state, verdict.advice.command) == ("seen", command)
+
+
+def test_a_list_of_alerts_that_is_missing_is_no_all_clear() -> None:
+    rules = [Rule("ServiceDown", "firing", "", 0.0, {}, {})]
+    found = snapshot("", rules=rules, silent={"alerts": UNSURE["latest"]}, **DOWN)
+    report = build_report(found, judge(make_target(), found))
+    assert report.finding.startswith("ServiceDown (P1) is firing")
+
+
+def test_what_nobody_could_tell_is_said() -> None:
+    found = snapshot("", rules=None, up=None, rates=None)
+    report = build_report(found, judge(make_target(), found))
+    assert report.finding.startswith("Nobody could tell about HighErrorRate")
+    assert report.level == "warn"
+
+
+@pytest.mark.parametrize(("most", "flags"), [(600, "600 --max-instances=1000"),
+                                             (0, "100 --max-instances=200")])  # fmt: skip
+def test_scale_up_starts_from_what_serves(most: int, flags: str) -> None:
+    raw = raw_revision(OLD, created=CREATED[OLD]) | {"scaling": {"maxInstanceCount": most}}
+    found = snapshot("HighErrorRate", service=service_on(OLD), rates=rates_of("503", OLD),
+                     cpu_percents=[99.0], revisions=[parse_revision(raw)])  # fmt: skip
+    assert first(found)[1].endswith(f"--min-instances={flags}")
 
 
 def test_the_worst_comes_first() -> None:
