@@ -140,7 +140,8 @@ def serving_shares(service: Service) -> dict[str, int]:
 
 def is_pinned(service: Service) -> bool:
     """Return whether traffic is bound to revisions by name, so that a deployment gets none."""
-    return any(entry.type == REVISION and entry.percent > 0 for entry in service.traffic)
+    kinds = {entry.type for entry in service.traffic if entry.percent > 0}
+    return bool(kinds) and LATEST not in kinds
 
 
 def parse_service(raw: dict[str, Any]) -> Service:

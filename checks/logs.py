@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from checks.errors import ApiError
+from checks.errors import ApiError, UnreachableError
 from checks.http import DEADLINE_S, post_json
 from checks.names import log_path
 
@@ -100,6 +101,9 @@ def read_entries(
 ) -> list[Entry]:
     """Return up to `limit` entries that match `expression`, from entries.list.
 
+    Each thousand entries may take `deadline_s`. A search that is not done answers with an empty
+    page and the token of the next, so pages alone are no end.
+
     Raises:
         UnreachableError: No answer before the deadline.
         ApiError: An error, or an answer that is no list of entries.
@@ -111,9 +115,17 @@ def read_entries(
         "orderBy": "timestamp desc" if newest_first else "timestamp asc",
     }
     found: list[Entry] = []
+    end = time.monotonic() + deadline_s * (1 + (limit - 1) // _PAGE_SIZE)
     while len(found) < limit:
+        left_s = min(deadline_s, end - time.monotonic())
+        if left_s <= 0:
+            raise UnreachableError(
+                "Cloud Logging did not finish its search in time.",
+                next_step="look back over less time, or read fewer entries",
+                subject=url,
+            )
         payload["pageSize"] = min(_PAGE_SIZE, limit - len(found))
-        page = post_json(url, payload, deadline_s=deadline_s, google=True)
+        page = post_json(url, payload, deadline_s=left_s, google=True)
         try:
             found += [parse_entry(raw) for raw in page.get("entries", [])]
         except (KeyError, TypeError, ValueError, AttributeError) as error:

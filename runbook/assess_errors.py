@@ -152,7 +152,7 @@ def error_pattern(_c: Context) -> Report:
     failing = whole.errors_per_second > 0
     return Report(
         finding=lead,
-        level="bad" if failing and onset.began else "info",
+        level="bad" if failing and (onset.began or _is_high(whole)) else "info",
         evidence=(
             *(_tabulate_shares(name, shares) for name, shares in tables.items()),
             describe_source(rates),
@@ -185,12 +185,21 @@ def describe_pattern(rates: Rates, onset: Onset) -> str:
     told = f"{whole.error_share:.1%} of requests fail: {who}; {where}"
     if "revision" in confined:
         told += f"; only in revision {confined['revision']}"
+    if not onset.began and _is_high(whole):
+        return f"{told}. Nobody could tell since when."
     if not onset.began:
         return f"{told}. The share is not above the alert's threshold."
     told += f". Since {onset.began[:19]}Z"
     if onset.deployment:
         return f"{told}, right after {onset.deployment} was deployed."
     return f"{told}; no deployment came just before."
+
+
+def _is_high(whole: Share) -> bool:
+    from checks.rules import find_alert_rule
+    from checks.symptoms import exceeds
+
+    return exceeds(whole.error_share, find_alert_rule("HighErrorRate").threshold)
 
 
 def find_onset(target: Target, service: Service, revisions: Sequence[Revision]) -> Onset:

@@ -80,6 +80,12 @@ def test_a_tag_alone_is_no_pin() -> None:
     assert not is_pinned(parse_service(raw_service(traffic=[LATEST, by_name("api-1", 0)])))
 
 
+def test_a_split_that_the_latest_shares_is_no_pin() -> None:
+    """A deployment does get traffic then."""
+    split = [by_name("api-1", 90), LATEST | {"percent": 10}]
+    assert not is_pinned(parse_service(raw_service(traffic=split)))
+
+
 def test_enums_as_numbers_are_understood() -> None:
     pinned = raw_service(traffic=[{"type": 2, "revision": "api-1", "percent": 100}])
     assert is_pinned(parse_service(pinned))

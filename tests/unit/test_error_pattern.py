@@ -54,6 +54,13 @@ def test_a_few_natural_errors_are_no_incident() -> None:
     assert "not above the alert's threshold" in told
 
 
+def test_many_errors_without_a_known_start_are_not_belittled() -> None:
+    """Without Prometheus nothing tells since when; the share itself is known all the same."""
+    told = describe_pattern(rates(*FINE, ("t1", "/a", "500", 50.0)), Onset("", ""))
+    assert told.endswith("Nobody could tell since when.")
+    assert "threshold" not in told
+
+
 def test_no_errors_and_no_requests_are_told_apart() -> None:
     assert describe_pattern(rates(*FINE), Onset("", "")) == "No request fails now."
     assert describe_pattern(rates(), Onset("", "")) == "No instance reports requests."

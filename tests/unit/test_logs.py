@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from checks.errors import UnreachableError
 from checks.logs import (
     find_pattern,
     group_entries,
@@ -105,3 +106,13 @@ def test_pages_are_read_up_to_the_limit() -> None:
     assert len(found) == 5
     assert [request["pageSize"] for request in asked] == [5, 2]
     assert asked[1]["pageToken"] == "n"
+
+
+def test_a_search_that_never_ends_is_given_up() -> None:
+    """Cloud Logging hands out empty pages with a token for as long as it has not searched all."""
+    page = Reply(b'{"nextPageToken": "more"}')
+    with (
+        serve_replies({"/v2/entries:list": page}) as server,
+        pytest.raises(UnreachableError, match="did not finish"),
+    ):
+        read_entries(make_target(api=server.url), "", deadline_s=0.3)
