@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 from checks import prometheus
 from checks.cloud_run import serving_shares
 from checks.errors import RefusedError, RunbookError
-from checks.logs import REQUESTS_LOG, log_is, quote, read_entries, service_filter
+from checks.logs import (
+    REQUESTS_LOG,
+    SYSTEM_LOG,
+    log_is,
+    quote,
+    read_entries,
+    service_filter,
+)
+from checks.symptoms import list_ended
+from checks.target import duration_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +36,8 @@ _DEADLINE_S = 8.0
 _LOG_DAYS = 30
 _LOG_SAMPLE = 300
 _MOST_REVISIONS = 8
+_DEATHS = 3
+_DEATHS_MINUTES = 25 * 60  # as far as metrics look back, and the time before that moment
 _ALL = 100
 
 
@@ -73,8 +84,9 @@ def find_last_healthy(target: Target, service: Service, revisions: Sequence[Revi
             failures.append(error)
             continue
         answered = True
-        if found:
-            return max(found, key=lambda evidence: evidence.last_served)
+        for evidence in sorted(found, key=lambda one: one.last_served, reverse=True):
+            if not _kept_dying(target, evidence):
+                return evidence
     if not answered:
         raise failures[-1]
     raise RefusedError(
@@ -130,6 +142,29 @@ def collect_from_logs(target: Target, revisions: Sequence[str]) -> list[Evidence
     ]
 
 
+def _kept_dying(target: Target, evidence: Evidence) -> bool:
+    """Return whether its containers ended by themselves again and again when it last served.
+
+    A process that dies takes the count of its failed requests along, so metrics look healthy.
+    """
+    if evidence.source != "metrics":
+        return False
+    own = f"resource.labels.revision_name={quote(evidence.revision)}"
+    clauses = (log_is(target, SYSTEM_LOG), own, "severity>=WARNING")
+    expression = service_filter(target, *clauses, minutes=_DEATHS_MINUTES)
+    try:
+        entries = read_entries(target, expression, _LOG_SAMPLE, deadline_s=_DEADLINE_S)
+    except RunbookError:
+        return False
+    near = target.seconds(duration_seconds(_TAIL))
+    ended = [
+        entry
+        for entry in list_ended(entries, evidence.revision)
+        if abs(_as_seconds(entry.timestamp) - _as_seconds(evidence.last_served)) <= near
+    ]
+    return len(ended) >= _DEATHS
+
+
 def _candidates(service: Service, revisions: Sequence[Revision]) -> list[str]:
     alone = {name for name, percent in serving_shares(service).items() if percent >= _ALL}
     return [r.name for r in revisions if r.ready and r.name not in alone]
@@ -179,6 +214,13 @@ def _judge_by_logs(target: Target, revision: str) -> Evidence | None:
         error_share=failed / len(statuses),
         last_served=entries[0].timestamp,
     )
+
+
+def _as_seconds(moment: str) -> float:
+    try:
+        return datetime.fromisoformat(moment).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _as_time(seconds: float) -> str:

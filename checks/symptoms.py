@@ -20,7 +20,8 @@ _MOST = 0.5
 _UNAVAILABLE = "503"
 _GATEWAY_TIMEOUT = 504
 _ENDED = ("Container terminated on signal", "Container called exit(")
-_ENDED_WELL = "Container called exit(0)"  # how an instance that is taken away ends
+# How an instance ends that the platform takes away: SIGTERM, obeyed or passed on by uvicorn.
+_TAKEN_AWAY = ("Container called exit(0)", "Container terminated on signal 15")
 _NOT_STARTED = ("STARTUP TCP probe failed", "failed to start", "' not found.", "not found in")
 
 
@@ -98,7 +99,7 @@ def list_ended(entries: Iterable[Entry], revision: str) -> list[Entry]:
         for entry in entries
         if entry.revision == revision
         and _has_any(entry.message, _ENDED)
-        and _ENDED_WELL not in entry.message
+        and not _has_any(entry.message, _TAKEN_AWAY)
     ]
 
 

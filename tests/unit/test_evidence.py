@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -120,6 +121,35 @@ def test_the_one_with_all_traffic_is_no_way_back_however_well_it_did() -> None:
     replies = {QUERY: prometheus(measured), LOGS: request_logs({})}
     with serve_replies(replies) as server, pytest.raises(RefusedError, match="No other revision"):
         find_last_healthy(target_at(server.url), service(), revisions())
+
+
+def dying(name: str, at: float, times: int) -> Answer:
+    """Answer entries.list with the deaths of a revision's containers, a second apart."""
+
+    def answer(_: dict[str, str], body: bytes) -> Reply:
+        if f'revision_name="{name}"' not in json.loads(body)["filter"]:
+            return Reply(b"{}")
+        entry = {
+            "textPayload": "Container terminated on signal 11.",
+            "resource": {"labels": {"revision_name": name}},
+        }
+        moments = [datetime.fromtimestamp(at + n, UTC).isoformat() for n in range(times)]
+        found = [entry | {"timestamp": moment} for moment in moments]
+        return Reply(json.dumps({"entries": found}).encode())
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("at", "times", "chosen"), [(200.0, 5, "api-1"), (200.0, 1, "api-2"), (90.0, 5, "api-2")]
+)
+def test_one_that_kept_dying_is_no_way_back(at: float, times: int, chosen: str) -> None:
+    """A dead process counts no failed request; one death, or deaths long before, are no sign."""
+    measured = {"api-1": (100.0, 500.0, 0.0), "api-2": (200.0, 500.0, 0.0)}
+    replies = {QUERY: prometheus(measured), LOGS: dying("api-2", at, times)}
+    with serve_replies(replies) as server:
+        found = find_last_healthy(target_at(server.url), service(), revisions())
+    assert found.revision == chosen
 
 
 def test_of_a_split_the_healthy_half_counts() -> None:

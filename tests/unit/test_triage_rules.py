@@ -72,7 +72,10 @@ def first(found: Snapshot) -> tuple[str, str, str]:
 
 
 ENDED = Entry(SINCE, "WARNING", "Container called exit(1).", OLD)
-TAKEN_AWAY = Entry(SINCE, "WARNING", "Container called exit(0).", NEW)
+TAKEN_AWAY = [
+    Entry(SINCE, "WARNING", f"Container {how}.", NEW)
+    for how in ("called exit(0)", "terminated on signal 15")
+]
 UNSURE = {"latest": UnreachableError("The logs are away.", next_step="wait")}
 DOWN = {"up": 0, "health": Health("u", 503, ready=False), "rates": None}
 CASES: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -142,7 +145,7 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
          "healthy_before": Evidence("api-0", "logs", 300, 0.0, SINCE)},
         "invoke mitigate.rollback --to=api-0"),
     "frozen, after some were taken away": (
-        "ServiceDown", {**DOWN, "platform": [TAKEN_AWAY]}, "invoke mitigate.restart"),
+        "ServiceDown", {**DOWN, "platform": TAKEN_AWAY}, "invoke mitigate.restart"),
     "deployed bug, nowhere to go back to": (
         "HighErrorRate", {"healthy_before": None}, "invoke assess.revisions"),
     "pinned by our rollback": (
