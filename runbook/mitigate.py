@@ -247,10 +247,15 @@ def undo(
 def open_(_c: Context) -> Report:
     """List the changes that are still in force or were broken off, and how to take them back."""
     from checks.target import load_target
-    from runbook.changes.in_force import find_in_force
+    from runbook.changes.in_force import find_in_force, find_unrecorded_pin
 
     target = load_target()
     found, note = find_in_force(target)
+    if not found:
+        pinned, unasked = find_unrecorded_pin(target)
+        if pinned:
+            return _report_pin(pinned)
+        note = note or unasked
     rows = tuple(
         (one["change"], one["step"], one["state"], one["for"], one["summary"], one["undo"])
         for one in found
@@ -264,6 +269,16 @@ def open_(_c: Context) -> Report:
         evidence=(*table, *([note] if note else [])),
         next_steps=(found[0]["undo"],) if found else ("invoke assess",),
         data={"open": found, "note": note},
+    )
+
+
+def _report_pin(pinned: str) -> Report:
+    return Report(
+        f"Traffic is pinned ({pinned}), and no change on record here did it: by hand, or from"
+        " another machine. Deployments get no traffic.",
+        level="warn",
+        next_steps=("invoke assess", "invoke mitigate.release-traffic, when the latest is good"),
+        data={"open": [], "note": f"Traffic is pinned: {pinned}."},
     )
 
 

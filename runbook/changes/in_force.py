@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import RunbookError
-from runbook.changes.state import State, read_state
+from runbook.changes.state import State, describe_traffic, read_state
 from runbook.timeline import Change, find_open, open_timeline
 
 if TYPE_CHECKING:
@@ -30,6 +30,19 @@ def find_in_force(target: Target) -> tuple[list[dict[str, Any]], str]:
     except RunbookError as error:
         note = f"Cloud Run could not be asked, so this is the timeline alone: {error}"
     return [_describe(c, state) for c in changes if state is None or _in_force(c, state)], note
+
+
+def find_unrecorded_pin(target: Target) -> tuple[str, str]:
+    """Return the split that traffic is pinned to, or "", and a note when nobody could tell.
+
+    For a service that no change on record acts on: the timeline of this machine does not know what
+    was done by hand, or from another machine.
+    """
+    try:
+        state = read_state(target)
+    except RunbookError as error:
+        return "", f"Whether traffic is pinned could not be asked: {error}"
+    return describe_traffic(state.traffic) if state.pinned else "", ""
 
 
 def describe_age(seconds: float) -> str:

@@ -131,6 +131,19 @@ def test_a_pin_that_no_rollback_made_is_rolled_back_from(
     assert plan(responder, "mitigate.rollback")["after"]["traffic"][0]["revision"] == OLDER
 
 
+def test_a_pin_that_is_on_no_record_here_is_told(
+    responder: Responder, service: dict[str, Any]
+) -> None:
+    """Whoever ends the incident must not read that nothing is left in force."""
+    service |= make_service(traffic=[by_name(GOOD)])
+    done = responder.run("mitigate")
+    assert done.returncode == 0, done.stderr
+    assert f"Traffic is pinned (100 % {GOOD})" in done.stdout
+    assert "No change is in force" not in done.stdout
+    service |= make_service()
+    assert "No change is in force." in responder.run("mitigate").stdout
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_only_a_fresh_restart_is_gone_on_with(
     old: bool, responder: Responder, service: dict[str, Any]
