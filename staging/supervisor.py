@@ -109,7 +109,7 @@ class Supervisor:
         addresses = claim_addresses()
         self._cleanup.callback(addresses.release)
         directory = self._settings.directory
-        prometheus = await self._start_monitoring(addresses)
+        prometheus, alertmanager = await self._start_monitoring(addresses)
         logs, sockets = await self._start_logging(addresses)
         ingress = Ingress(
             directory.path,
@@ -125,18 +125,18 @@ class Supervisor:
         self._report(f"the service serves at {addresses.url('service')}")
         load = await self._start_load(addresses)
         plant = Plant(
-            self._settings.time_scale, addresses, fleet, cloud_run, ingress, prometheus, logs, load
+            *(self._settings.time_scale, addresses, fleet, cloud_run, ingress),
+            *(prometheus, alertmanager, logs, load),
         )
         control = await self._open_doors(plant)
         await self._wait_under_load(plant)
         self._report("the service is under load; waiting for Prometheus to see it")
-        await prometheus.wait_answering()
-        await wait_clean(plant, START_DEADLINE_S)
+        await self._wait_watched(plant)
         control.ready = True
         directory.write_endpoints(self._describe(addresses))
         self._report(f"staging is up after {time.monotonic() - started:.1f} s")
 
-    async def _start_monitoring(self, addresses: Addresses) -> Prometheus:
+    async def _start_monitoring(self, addresses: Addresses) -> tuple[Prometheus, Alertmanager]:
         directory = self._settings.directory.path
         prometheus = Prometheus(
             directory, url=addresses.url("prometheus"), addresses=addresses.instances
@@ -155,7 +155,7 @@ class Supervisor:
         await alertmanager.start()
         self._watch(alertmanager.process)
         self._report("Prometheus and Alertmanager are starting")
-        return prometheus
+        return prometheus, alertmanager
 
     async def _start_logging(self, addresses: Addresses) -> tuple[LogStore, Path]:
         sockets = self._settings.directory.find_socket_folder()
@@ -240,6 +240,12 @@ class Supervisor:
                 if plant.load.status().get("ok"):
                     return
             await asyncio.sleep(0.05)
+
+    async def _wait_watched(self, plant: Plant) -> None:
+        await plant.prometheus.wait_answering()
+        await wait_clean(plant, START_DEADLINE_S)
+        await plant.prometheus.load_rules()
+        await wait_clean(plant, START_DEADLINE_S)
 
     def _watch(self, process: ForeignProcess) -> None:
         watcher = asyncio.create_task(process.watch(self._fail), name=f"watch {process.name}")

@@ -53,7 +53,26 @@ def _measure_resets(endpoints: dict[str, Any], say: Callable[[str], None]) -> li
         request_json(f"{endpoints['control']}/reset", method="POST", timeout_s=_DEADLINE_S)
         times.append(time.monotonic() - started)
     say(f"{_RESETS} resets (s): {min(times):.2f} to {max(times):.2f}")
-    return [_judge(say, "reset, median (s)", statistics.median(times), 1)]
+    return [
+        _judge(say, "reset, median (s)", statistics.median(times), 1),
+        _measure_reset_from_alert(endpoints, say),
+    ]
+
+
+def _measure_reset_from_alert(endpoints: dict[str, Any], say: Callable[[str], None]) -> bool:
+    control, fault = endpoints["control"], {"fault": "frozen-instances"}
+    request_json(f"{control}/break", method="POST", body=fault, timeout_s=_DEADLINE_S)
+    started = time.monotonic()
+    while True:
+        alerts = request_json(f"{endpoints['prometheus']}/api/v1/alerts")["data"]["alerts"]
+        if any(alert["state"] == "firing" for alert in alerts):
+            break
+        if time.monotonic() - started > _DEADLINE_S:
+            raise client.StagingError("no alert fired for frozen instances")
+        time.sleep(0.1)
+    started = time.monotonic()
+    request_json(f"{control}/reset", method="POST", timeout_s=_DEADLINE_S)
+    return _judge(say, "reset while ServiceDown fires (s)", time.monotonic() - started, 1)
 
 
 def _measure_memory(endpoints: dict[str, Any], say: Callable[[str], None]) -> list[bool]:

@@ -29,6 +29,10 @@ async def reset(plant: Plant) -> float:
         plant.faults.clear()
         plant.logs.clear()
         await plant.prometheus.forget_service()
+        if await plant.prometheus.read_alerts():
+            # One that is kept firing for a while would be so although nothing is left of its cause.
+            await plant.prometheus.load_rules()
+            await plant.alertmanager.resolve_all()
         await plant.load.reset()
     await wait_clean(plant, RESET_DEADLINE_S)
     return time.monotonic() - started

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from staging.cloud_run.control_plane import CloudRun
     from staging.ingress.balancer import Ingress
     from staging.load.load import Load
+    from staging.monitoring.alertmanager import Alertmanager
     from staging.monitoring.prometheus import Prometheus
     from staging.service.fleet import ProcessFleet
 
@@ -25,6 +26,7 @@ class Plant:
     cloud_run: CloudRun
     ingress: Ingress
     prometheus: Prometheus
+    alertmanager: Alertmanager
     logs: LogStore
     load: Load
     faults: list[str] = field(default_factory=list)

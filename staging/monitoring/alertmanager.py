@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -45,6 +46,13 @@ class Alertmanager:
     async def wait_answering(self, deadline_s: float = 10.0) -> None:
         """Return when the HTTP API answers. Raise ProcessFailedError at the deadline."""
         await self.process.wait_until(self._answers, deadline_s)
+
+    async def resolve_all(self) -> None:
+        """End every alert that it holds, as any client may. Raise LocalHttpError."""
+        alerts = await fetch_json(f"{self._url}/api/v2/alerts")
+        now = datetime.now(UTC).isoformat()
+        ended = [{"labels": alert["labels"], "endsAt": now} for alert in alerts]
+        await fetch_json(f"{self._url}/api/v2/alerts", method="POST", body=ended)
 
     async def stop(self) -> None:
         """Stop the process."""

@@ -18,12 +18,12 @@ TIMEOUT = "200ms"
 
 
 def render_prometheus(
-    *, addresses: Sequence[str], rules: str, exporter: str, alertmanager: str
+    *, addresses: Sequence[str], rules: Sequence[str], exporter: str, alertmanager: str
 ) -> str:
     """Return prometheus.yml for job convergence-api on every slot, used or not.
 
     The targets are static: Prometheus takes over a change of discovered targets only after
-    seconds, which is minutes on staging's clock. `rules` is a file, the others are host:port.
+    seconds, which is minutes on staging's clock. `rules` are files, the others are host:port.
     """
     return yaml.safe_dump(
         {
@@ -32,7 +32,7 @@ def render_prometheus(
                 "scrape_timeout": TIMEOUT,
                 "evaluation_interval": INTERVAL,
             },
-            "rule_files": [rules],
+            "rule_files": list(rules),
             "alerting": {
                 "alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}],
             },

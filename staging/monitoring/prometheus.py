@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -25,7 +26,10 @@ class Prometheus:
         self._directory = directory
         self._data = directory / "prometheus"
         self._config = directory / "prometheus.yml"
-        self._rules = directory / "alerts.scaled.yml"
+        # By turns: under another file name, rules inherit nothing of the alerts before.
+        self._rules = itertools.cycle([directory / f"alerts.scaled.{n}.yml" for n in (1, 2)])
+        self._scaled = ""
+        self._peers: dict[str, str] = {}
         self._addresses = addresses
         self._url = url
         self.process = ForeignProcess(
@@ -42,6 +46,7 @@ class Prometheus:
                 f"--web.listen-address={urlsplit(url).netloc}",
                 f"--web.external-url={url}",
                 "--web.enable-admin-api",
+                "--web.enable-lifecycle",
                 "--rules.alert.resend-delay=1s",
                 # The default, 5 minutes, would be five hours on staging's clock.
                 "--query.lookback-delta=2s",
@@ -53,23 +58,35 @@ class Prometheus:
     async def start(
         self, *, rules: str, time_scale: float, exporter: str, alertmanager: str
     ) -> None:
-        """Start on an empty store with the rule text `rules` scaled; do not wait for an answer.
+        """Start on an empty store, without rules so far; do not wait for an answer.
 
-        Raise UnscalableRuleError for rules that cannot be scaled, ProcessFailedError.
+        `load_rules` loads the rule text `rules`, scaled. Raise UnscalableRuleError for rules that
+        cannot be scaled, ProcessFailedError.
         """
+        self._scaled = scale_rules(rules, time_scale)
+        self._peers = {
+            "exporter": urlsplit(exporter).netloc,
+            "alertmanager": urlsplit(alertmanager).netloc,
+        }
         # Samples of an earlier run could fire an alert in this one.
         shutil.rmtree(self._data, ignore_errors=True)
-        self._rules.write_text(scale_rules(rules, time_scale), encoding="utf-8")
-        self._config.write_text(
-            render_prometheus(
-                addresses=self._addresses,
-                rules=str(self._rules),
-                exporter=urlsplit(exporter).netloc,
-                alertmanager=urlsplit(alertmanager).netloc,
-            ),
-            encoding="utf-8",
-        )
+        self._write_config([])
         await self.process.start(SMALL_GO)
+
+    async def load_rules(self) -> None:
+        """Load the rules, from the second time on anew: no alert is pending or firing then.
+
+        Before the first scrape they would fire: that comes after 5 s, and then the service has
+        been gone for five minutes of staging's clock. Raise LocalHttpError.
+        """
+        rules = next(self._rules)
+        rules.write_text(self._scaled, encoding="utf-8")
+        self._write_config([str(rules)])
+        await fetch_json(f"{self._url}/-/reload", method="POST")
+
+    def _write_config(self, rules: list[str]) -> None:
+        text = render_prometheus(addresses=self._addresses, rules=rules, **self._peers)
+        self._config.write_text(text, encoding="utf-8")
 
     async def wait_answering(self, deadline_s: float = 10.0) -> None:
         """Return when the HTTP API answers. Raise ProcessFailedError at the deadline."""
@@ -106,19 +123,28 @@ class Prometheus:
         await fetch_json(f"{self._url}/api/v1/admin/tsdb/delete_series?{parameters}", method="POST")
 
     async def wait_clean(self, up: set[str], deadline_s: float) -> None:
-        """Return when exactly the targets `up` answer scrapes and no alert is pending or firing.
+        """Return when exactly the targets `up` answer scrapes and every rule loaded is inactive.
 
-        Raise TimeoutError at the deadline, naming what is not so.
+        A rule that was not evaluated yet is not inactive. Raise TimeoutError at the deadline,
+        naming what is not so.
         """
         deadline = asyncio.get_running_loop().time() + deadline_s
         while True:
-            seen, alerts = await asyncio.gather(self.read_up(), self.read_alerts())
-            if seen == up and not alerts:
+            seen, states = await asyncio.gather(self.read_up(), self._read_states())
+            if seen == up and set(states.values()) <= {"inactive"}:
                 return
             if asyncio.get_running_loop().time() > deadline:
-                names = [alert["labels"]["alertname"] for alert in alerts]
-                raise TimeoutError(f"Prometheus sees {sorted(seen)}, not {sorted(up)}; {names}")
+                raise TimeoutError(f"Prometheus sees {sorted(seen)}, not {sorted(up)}; {states}")
             await asyncio.sleep(0.02)
+
+    async def _read_states(self) -> dict[str, str]:
+        """Return name → state of every alerting rule: its health unless that is `ok`."""
+        answer = await fetch_json(f"{self._url}/api/v1/rules?type=alert")
+        rules = [rule for group in answer["data"]["groups"] for rule in group["rules"]]
+        return {
+            rule["name"]: rule["state"] if rule["health"] == "ok" else rule["health"]
+            for rule in rules
+        }
 
     async def _answers(self) -> bool:
         try:

@@ -185,6 +185,16 @@ def test_an_alert_reaches_alertmanager_with_its_severity(staging: Staging) -> No
     wait_for(routed)
 
 
+def test_a_reset_ends_an_alert_that_is_kept_firing(staging: Staging) -> None:
+    staging.control("POST", "/break", {"fault": "frozen-instances"})
+    held = f"{staging.endpoints['alertmanager']}/api/v2/alerts"
+    wait_for(lambda: request_json(held))
+    # ServiceDown is kept firing for two minutes, which are 2 s on staging's clock.
+    assert staging.control("POST", "/reset")["seconds"] < 1.5
+    assert staging.alerts() == []
+    assert request_json(held) == []
+
+
 def test_requests_through_the_ingress_are_in_the_log(staging: Staging) -> None:
     body = {
         "resourceNames": ["projects/convergence-local"],

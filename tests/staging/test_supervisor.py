@@ -74,6 +74,8 @@ def test_up_status_down(running: Path) -> None:
     assert stat.S_IMODE(running.stat().st_mode) == 0o700
     keys = Path(endpoints["api_key_file"])
     assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    query = "/api/v1/query?query=last_over_time(ALERTS[1m])"
+    assert request_json(endpoints["prometheus"] + query)["data"]["result"] == []
     again = staging("up", directory=running)
     assert (again.returncode, "runs already" in again.stdout) == (0, True)
     assert read_endpoints(running)["pid"] == endpoints["pid"]
