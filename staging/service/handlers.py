@@ -27,7 +27,6 @@ STATUSES = ("pending", "running", "completed", "failed", "cancelled")
 # The share of executions whose data fails its own quality check on a normal day.
 DATA_FAILURE_SHARE = 0.01
 _LISTED_RUNS = 50
-_random = random.Random()  # noqa: S311 - chance of the simulated data, no secret
 
 
 class HealthHandlers:
@@ -131,7 +130,7 @@ def _find_pipeline(runtime: Runtime, exchange: Exchange) -> Pipeline:
 async def _execute(runtime: Runtime, exchange: Exchange, pipeline: Pipeline, attempt: int) -> Row:
     started_at = time.time()
     await runtime.database.ensure_reachable()
-    failed = _random.random() < DATA_FAILURE_SHARE
+    failed = random.random() < DATA_FAILURE_SHARE  # noqa: S311 - chance of the data, no secret
     error = "data quality: the source delivered no rows" if failed else None
     _note_execution(runtime, pipeline, failed=failed, seconds=time.time() - started_at)
     if failed:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from staging.service.http_client import HttpClient
 from staging.service.tenants import LARGEST_TENANT
 from tests.staging.service_support import serve_rig, sum_samples, wait_until
 
@@ -183,6 +184,26 @@ def test_work_beyond_the_longest_wait_is_refused(tmp_path: Path) -> None:
             assert sum_samples(samples, "system_cpu_usage_percent") > 50
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
+
+    asyncio.run(check())
+
+
+def test_chance_differs_from_instance_to_instance(tmp_path: Path) -> None:
+    """They are forked from one parent, and would inherit its random numbers."""
+
+    async def check() -> None:
+        async with serve_rig(tmp_path) as rig:
+
+            async def list_failures() -> list[int]:
+                host, _, port = (await rig.start()).address.partition(":")
+                client, headers = HttpClient(host, int(port)), {"x-api-key": rig.keys[TENANT]}
+                target = "/api/v1/pipelines?rows=1"
+                answers = [await client.request("GET", target, headers) for _ in range(1000)]
+                client.close()
+                return [n for n, answer in enumerate(answers) if answer.status == 500]
+
+            one, two = await list_failures(), await list_failures()
+            assert one != two
 
     asyncio.run(check())
 
