@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 DEADLINE_S = 10.0
 MAX_BYTES = 64 * 1024 * 1024
 _CHUNK = 64 * 1024
-# Cloud Run's API takes no narrower one: with cloud-platform.read-only each read is a 403. What a
-# person may do is decided by their roles; that nothing here writes, by a test.
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+# Cloud Run takes no cloud-platform.read-only and Cloud Logging no run.readonly, so both.
+_SCOPES = (
+    "https://www.googleapis.com/auth/run.readonly",
+    "https://www.googleapis.com/auth/cloud-platform.read-only",
+)
 _LOG_IN = "gcloud auth application-default login, then the same command again"
 
 
@@ -56,8 +58,6 @@ def fetch(
         ApiError: The answer is larger than 64 MiB.
         UsageError: There are no Google credentials on this machine, or they have expired.
     """
-    import requests
-
     start = time.monotonic()
     google = google and not is_loopback(url)
     session = _google_session() if google else _plain_session(url)
@@ -74,12 +74,8 @@ def fetch(
             body = _read_body(response, url, start + deadline_s)
             content_type = response.headers.get("content-type", "")
             return Answer(response.status_code, content_type, body, time.monotonic() - start)
-    except _login_errors(google=google) as error:
-        raise _expired(error) from error
-    except requests.Timeout as error:
-        raise _silent(url, deadline_s) from error
-    except requests.RequestException as error:
-        raise _away(url, error) from error
+    except _failures(google=google) as error:
+        raise _explain(error, url, deadline_s) from error
 
 
 def get_json(
@@ -96,7 +92,7 @@ def get_json(
         ApiError: An error status, or an answer that is no JSON object.
     """
     answer = fetch(url, params=params, deadline_s=deadline_s, google=google)
-    return _read_object(url, answer)
+    return _read_object(url, answer, google=google)
 
 
 def post_json(
@@ -113,7 +109,7 @@ def post_json(
         ApiError: An error status, or an answer that is no JSON object.
     """
     answer = fetch(url, payload=payload, deadline_s=deadline_s, google=google)
-    return _read_object(url, answer)
+    return _read_object(url, answer, google=google)
 
 
 @cache
@@ -133,11 +129,14 @@ def _plain_session(url: str) -> requests.Session:
 @cache
 def _google_session() -> requests.Session:
     import google.auth
+    from google.auth.credentials import with_scopes_if_required
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import AuthorizedSession
 
     try:
-        credentials, _ = google.auth.default(scopes=[_SCOPE])
+        # A person's own log-in has its scopes already; asked for others, it may be refused.
+        found, _ = google.auth.default()
+        credentials = with_scopes_if_required(found, _SCOPES)  # type: ignore[no-untyped-call]
     except GoogleAuthError as error:
         raise UsageError(
             "There are no Google credentials on this machine.", next_step=_LOG_IN
@@ -146,15 +145,23 @@ def _google_session() -> requests.Session:
     return session
 
 
-def _login_errors(*, google: bool) -> tuple[type[Exception], ...]:
+def _failures(*, google: bool) -> tuple[type[Exception], ...]:
+    import requests
+
     if not google:
-        return ()
+        return (requests.RequestException,)
     from google.auth.exceptions import GoogleAuthError
 
-    return (GoogleAuthError,)
+    return (requests.RequestException, GoogleAuthError)
 
 
-def _expired(error: Exception) -> RunbookError:
+def _explain(error: Exception, url: str, deadline_s: float) -> RunbookError:
+    import requests
+
+    if isinstance(error, requests.Timeout):
+        return _silent(url, deadline_s)
+    if isinstance(error, requests.RequestException):
+        return _away(url, error)
     from google.auth.exceptions import TransportError
 
     if isinstance(error, TransportError):
@@ -185,12 +192,12 @@ def _read_body(response: requests.Response, url: str, deadline: float) -> bytes:
     return bytes(body)
 
 
-def _read_object(url: str, answer: Answer) -> dict[str, Any]:
+def _read_object(url: str, answer: Answer, *, google: bool) -> dict[str, Any]:
     content: Any = None
     with contextlib.suppress(ValueError, RecursionError):
         content = json.loads(answer.body)
     if answer.status >= 300:  # noqa: PLR2004 - redirects and errors
-        raise _failure(url, answer, content)
+        raise _failure(url, answer, content, google=google)
     if not isinstance(content, dict):
         kind = answer.content_type.partition(";")[0] or "an unnamed type"
         what = f"{len(answer.body):,} bytes of {kind}" if answer.body.strip() else "nothing at all"
@@ -203,7 +210,7 @@ def _read_object(url: str, answer: Answer) -> dict[str, Any]:
     return content
 
 
-def _failure(url: str, answer: Answer, content: Any) -> ApiError:  # noqa: ANN401 - any JSON
+def _failure(url: str, answer: Answer, content: Any, *, google: bool) -> ApiError:  # noqa: ANN401
     told = ""
     if isinstance(content, dict):
         error = content.get("error")
@@ -213,7 +220,7 @@ def _failure(url: str, answer: Answer, content: Any) -> ApiError:  # noqa: ANN40
     return ApiError(
         message if message.endswith(".") else message + ".",
         status=answer.status,
-        next_step=_next_step(answer.status),
+        next_step=_next_step(answer.status, google=google),
         subject=_place(url),
     )
 
@@ -229,12 +236,14 @@ def _meaning(status: int) -> str:
     return meanings.get(status, "")
 
 
-def _next_step(status: int) -> str:
+def _next_step(status: int, *, google: bool) -> str:
+    if not google and status in {401, 403}:
+        return "ask it in a browser: it wants a log-in that the runbook has not; go on without it"
     steps = {
         400: "report this: the runbook asked for something that the API does not take",
         401: _LOG_IN,
-        403: "ask for the role roles/run.viewer and roles/logging.viewer on the project",
-        404: "check project, region and service in invoke.yaml",
+        403: "ask for the roles roles/run.viewer and roles/logging.viewer on the project",
+        404: "check project, region, service and addresses in invoke.yaml",
         429: "wait a minute, then try again",
     }
     return steps.get(status, "try again; if it stays, look at the provider's status page")

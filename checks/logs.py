@@ -108,7 +108,6 @@ def read_entries(
         UnreachableError: No answer before the deadline.
         ApiError: An error, or an answer that is no list of entries.
     """
-    url = f"{(target.api or _HOST).rstrip('/')}/v2/entries:list"
     payload: dict[str, Any] = {
         "resourceNames": [f"projects/{target.project}"],
         "filter": expression,
@@ -122,23 +121,31 @@ def read_entries(
             raise UnreachableError(
                 "Cloud Logging did not finish its search in time.",
                 next_step="look back over less time, or read fewer entries",
-                subject=url,
+                subject=target.service,
             )
         payload["pageSize"] = min(_PAGE_SIZE, limit - len(found))
-        page = post_json(url, payload, deadline_s=left_s, google=True)
-        try:
-            found += [parse_entry(raw) for raw in page.get("entries", [])]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ApiError(
-                f"{url} answered with JSON that is no list of log entries.",
-                status=200,
-                next_step="check the address in invoke.yaml; something else answers there",
-                subject=url,
-            ) from error
-        if not page.get("nextPageToken"):
+        entries, token = _read_page(target, payload, left_s)
+        found += entries
+        if not token:
             break
-        payload["pageToken"] = page["nextPageToken"]
+        payload["pageToken"] = token
     return found[:limit]
+
+
+def _read_page(
+    target: Target, payload: dict[str, Any], deadline_s: float
+) -> tuple[list[Entry], str]:
+    url = f"{(target.api or _HOST).rstrip('/')}/v2/entries:list"
+    page = post_json(url, payload, deadline_s=deadline_s, google=True)
+    try:
+        return [parse_entry(raw) for raw in page.get("entries", [])], page.get("nextPageToken", "")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ApiError(
+            f"{url} answered with JSON that is no list of log entries.",
+            status=200,
+            next_step="check the address in invoke.yaml; something else answers there",
+            subject=url,
+        ) from error
 
 
 def parse_entry(raw: dict[str, Any]) -> Entry:

@@ -78,6 +78,20 @@ def test_json_that_is_no_object(body: bytes) -> None:
         http.get_json(f"{server.url}/x")
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_only_google_is_logged_in_to_with_gcloud(status: int) -> None:
+    """A Prometheus behind a log-in of its own is not opened by Google credentials."""
+    told = []
+    with serve_replies({"/x": Reply(b"{}", status)}) as server:
+        for google in (True, False):
+            with pytest.raises(ApiError) as caught:
+                http.get_json(f"{server.url}/x", google=google)
+            told.append(caught.value.next_step)
+    assert ("gcloud" in told[0]) or ("roles/run.viewer" in told[0])
+    assert "gcloud" not in told[1]
+    assert "roles/" not in told[1]
+
+
 def test_fetch_gives_any_status_back() -> None:
     with serve_replies({"/x": Reply(b"no", 503)}) as server:
         answer = http.fetch(f"{server.url}/x")

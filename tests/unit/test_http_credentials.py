@@ -18,7 +18,7 @@ from tests.unit.plain_server import Reply, serve_replies
 
 # No such host exists (RFC 6761), so a request that gets as far as Google's API ends there.
 API = "https://run.invalid/v2/x"
-CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
+SCOPES = "https://www.googleapis.com/auth/"
 
 
 @pytest.fixture(autouse=True)
@@ -75,10 +75,10 @@ def test_a_log_in_service_that_is_away_is_no_expired_credential(
         http.get_json(API, google=True, deadline_s=2)
 
 
-def test_the_scope_is_one_that_cloud_run_takes(
+def test_the_scopes_are_read_only_and_such_as_each_api_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cloud Run's discovery document names cloud-platform alone, for reads too."""
+    """Cloud Run's reference names run.readonly, Cloud Logging's cloud-platform.read-only."""
     asked: list[str] = []
 
     def log_in(_: dict[str, str], body: bytes) -> Reply:
@@ -92,4 +92,4 @@ def test_the_scope_is_one_that_cloud_run_takes(
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
         with pytest.raises(UnreachableError):
             http.get_json(API, google=True, deadline_s=2)
-    assert asked == [CLOUD_PLATFORM]
+    assert asked == [f"{SCOPES}run.readonly {SCOPES}cloud-platform.read-only"]
