@@ -34,6 +34,10 @@ _COPIED = (
     "The service's template is that of {template}; the new revision is made from {base}, which"
     " serves."
 )
+_BY_TAG = (
+    "The digest of {base}'s image is unknown: what {image} means by now is what will run, which may"
+    " be other code."
+)
 _SCALED = (
     "Run {min} to {max} instances of what serves ({base}, now {least} to {most}), by way of a new"
     " revision."
@@ -146,6 +150,7 @@ def plan_restart(
         patch=Patch(restarted_at=stamp, image=image),
         by_hand=(by_hand.update_line(target, f"--update-labels={RESTART_LABEL}={stamp}"),),
         summary=summary,
+        warnings=_warn_of_tag(base, image),
     )
 
 
@@ -161,9 +166,8 @@ def plan_scaling(
 ) -> Plan:
     """Return the plan that gives what serves `scaling` instances, by way of a new revision.
 
-    Raises:
-        RefusedError: Several revisions share the traffic, or the range would lower a limit that
-            is in force (`force` overrides the latter).
+    Raises RefusedError when several revisions share the traffic, or when the range would lower a
+    limit in force (`force` overrides the latter).
     """
     base = find_base(state, revisions, "mitigate.scale-up")
     have = parse_scaling(base.raw)
@@ -184,6 +188,7 @@ def plan_scaling(
         patch=Patch(scaling=wanted, image=image),
         by_hand=(by_hand.update_line(target, *by_hand.scaling_flags(wanted)),),
         summary=summary,
+        warnings=_warn_of_tag(base, image),
         lasting=("scaling",),
         notes={"base": base.name},
     )
@@ -236,6 +241,12 @@ def copy_lines(
     return tuple(lines)
 
 
+def _warn_of_tag(base: Revision, digest: str) -> tuple[str, ...]:
+    if digest or "@sha256:" in base.image:
+        return ()
+    return (_BY_TAG.format(base=base.name, image=base.image),)
+
+
 def _needs_copy(state: State, base: Revision) -> bool:
     # A revision made from the template would be the wrong one, or would get no traffic.
     return state.pinned or state.template != base.name
@@ -254,6 +265,7 @@ def _plan_copy(
     traffic = direct_all(state.traffic, patch.revision) if state.pinned else None
     after: dict[str, Any] = {"traffic": traffic} if traffic else {}
     warnings = [_COPIED.format(template=state.template, base=base.name)]
+    warnings += _warn_of_tag(base, patch.image)
     if traffic:
         warnings.append(f"Traffic stays pinned: it moves from {base.name} to {patch.revision}.")
     left_out = by_hand.find_unprintable(state.raw["template"], base.raw)

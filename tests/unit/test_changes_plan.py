@@ -144,6 +144,16 @@ def test_restart_in_the_normal_state() -> None:
     ]
 
 
+@pytest.mark.parametrize("state", [make_state(), make_pinned()])
+def test_an_unknown_digest_is_told(state: State) -> None:
+    """A tag may point to other code by now, so the restart may change more than it says."""
+    for digest, told in (("", True), ("repo/api@sha256:1", False)):
+        plan = planners.plan_restart(
+            TARGET, state, REVISIONS, change="a1b2c3", stamp="x", image=digest
+        )
+        assert any("may be other code" in warning for warning in plan.warnings) is told
+
+
 def test_restart_while_pinned_copies_what_serves() -> None:
     """Template and pin move in one request; the lines by hand spell out every difference."""
     plan = planners.plan_restart(
