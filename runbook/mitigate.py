@@ -179,14 +179,11 @@ def release_traffic(
     from checks.target import load_target
     from runbook.changes import planners
     from runbook.changes.change import run_change
-    from runbook.timeline import find_open, open_timeline
+    from runbook.changes.in_force import find_left
+    from runbook.timeline import open_timeline
 
     target = load_target()
-    left = {
-        revision: change.intent.at
-        for change in find_open(open_timeline(target.name).changes())
-        for revision in change.intent.detail.get("left", [])
-    }
+    left = find_left(open_timeline(target.name).changes())
 
     def plan(state: State, change: str) -> Plan:
         return planners.plan_release(target, state, change=change, left=left, force=force)

@@ -10,6 +10,8 @@ from runbook.changes.state import State, describe_traffic, read_state
 from runbook.timeline import Change, find_open, open_timeline
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from checks.target import Target
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
@@ -30,6 +32,25 @@ def find_in_force(target: Target) -> tuple[list[dict[str, Any]], str]:
     except RunbookError as error:
         note = f"Cloud Run could not be asked, so this is the timeline alone: {error}"
     return [_describe(c, state) for c in changes if state is None or _in_force(c, state)], note
+
+
+def find_left(changes: Sequence[Change]) -> dict[str, str]:
+    """Return the revisions that rollbacks in force moved traffic away from, and when.
+
+    So do copies of them: undoing a scale-up behind a pin brings the bad template back by another
+    name.
+    """
+    left = {
+        revision: change.intent.at
+        for change in find_open(changes)
+        for revision in change.intent.detail.get("left", [])
+    }
+    for change in changes:
+        for row in change.rows:
+            patch = row.detail.get("patch", {})
+            if patch.get("copy_of") in left and patch.get("revision"):
+                left[patch["revision"]] = left[patch["copy_of"]]
+    return left
 
 
 def find_unrecorded_pin(target: Target) -> tuple[str, str]:

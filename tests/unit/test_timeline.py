@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from checks.errors import RunbookError
+from runbook.changes.in_force import find_left
 from runbook.timeline import UNDO, Timeline, find_open, new_change_id, open_timeline
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -162,6 +163,19 @@ def test_release_ends_rollback_until_it_is_undone(timeline: Timeline) -> None:
     assert find_open(timeline.changes()) == []
     add(timeline, "bbbbbb", "mitigate.release-traffic", "undo:planned", "undo:undone")
     assert [change.id for change in find_open(timeline.changes())] == ["aaaaaa"]
+
+
+def test_a_copy_of_what_was_left_is_left_too(timeline: Timeline) -> None:
+    """Undoing a scale-up behind a rollback's pin makes the bad template again, by another name."""
+    left = {"lasting": ["traffic"], "left": ["api-00002-bad"]}
+    copied = {"patch": {"copy_of": "api-00002-bad", "revision": "api-undo-d"}}
+    nothing: dict[str, object] = {}
+    timeline.append(
+        "aaaaaa", "mitigate.rollback", "verified", before=LATEST, after=PINNED, detail=left
+    )
+    timeline.append("bbbbbb", "mitigate.scale-up", "planned", before=nothing, after=nothing)
+    timeline.append("bbbbbb", UNDO, "planned", before=nothing, after=nothing, detail=copied)
+    assert set(find_left(timeline.changes())) == {"api-00002-bad", "api-undo-d"}
 
 
 def test_planned_change_does_not_end_an_earlier_one(timeline: Timeline) -> None:
