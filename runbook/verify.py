@@ -74,7 +74,7 @@ def choose_results(alert: str, results: str) -> Path:
 
 def find_target() -> dict[str, str]:
     """Return the target's name and kind; raise RefusedError where no fault can be injected."""
-    name = os.environ.get("RUNBOOK_TARGET", "local")
+    name = os.environ.get("RUNBOOK_TARGET") or "local"
     if name != "local":
         raise RefusedError(
             f"The target {name} offers no way to inject a fault, so nothing could be proven there.",

@@ -82,3 +82,9 @@ def test_a_target_without_fault_injection_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("RUNBOOK_TARGET", "production")
     with pytest.raises(RefusedError, match="production"):
         find_target()
+
+
+def test_an_empty_target_is_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As everywhere else: an empty variable names nothing."""
+    monkeypatch.setenv("RUNBOOK_TARGET", "")
+    assert find_target()["target"] == "local"
