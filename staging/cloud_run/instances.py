@@ -222,7 +222,7 @@ class InstancePool:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Cancel what is under way and kill every instance at once."""
+        """Cancel what is under way; the instances are left to whoever closes the pool."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

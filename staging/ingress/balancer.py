@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from staging.ingress.config import POOLS, render_config
-from staging.ingress.pools import Pools, split_entries
+from staging.ingress.pools import NoPoolError, Pools, split_entries
 from staging.ingress.runtime import IngressError, RuntimeApi
 from staging.processes import ForeignProcess
 
@@ -116,7 +116,7 @@ class Ingress:
             self._changed.clear()
             try:
                 await self._tell()
-            except IngressError:
+            except (IngressError, NoPoolError):
                 if not self.process.running:
                     return
                 _LOG.exception("haproxy was not told of a change; trying again")

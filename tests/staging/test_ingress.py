@@ -192,6 +192,22 @@ def test_each_request_is_logged_as_json_with_its_revision() -> None:
     run(scenario)
 
 
+def test_a_revision_without_a_pool_is_served_once_another_one_has_gone() -> None:
+    async def scenario(plant: Plant) -> None:
+        served = [await plant.serve(slot, f"r-{slot}") for slot in range(POOLS)]
+        late = asyncio.create_task(plant.serve(POOLS, "late"))
+        await asyncio.sleep(0.3)
+        assert not late.done()
+        served[0].state = "stopping"
+        plant.ingress.follow_instance(served[0])
+        await late
+        plant.ingress.set_split({"late": 100})
+        await plant.ingress.settle()
+        assert await plant.get() == (200, str(POOLS))
+
+    run(scenario)
+
+
 def test_pools_are_lent_anew_only_when_nobody_needs_them() -> None:
     pools = Pools(2)
     first = pools.lend({"a"})
