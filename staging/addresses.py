@@ -58,16 +58,19 @@ def claim_addresses() -> Addresses:
 
     Raise NoAddressError when none of the 254 blocks is free.
     """
+    reason = "254 stagings run already, or alike"
     for block in _search_order():
         claim = _try_bind(f"127.{block}.0.1", _CLAIM_PORT)
         if claim is None:
             continue
         first = _FIRST_PORT + block * len(_PORT_NAMES)
         ports = {name: first + index for index, name in enumerate(_PORT_NAMES)}
-        if all(_is_free(port) for port in ports.values()):
+        if not _is_free(f"127.{block}.1.1", INSTANCE_PORT):
+            reason = f"something listens on port {INSTANCE_PORT} of all addresses; stop it"
+        elif all(_is_free("127.0.0.1", port) for port in ports.values()):
             return Addresses(block, ports, claim)
         claim.close()
-    raise NoAddressError("no free block of loopback addresses: 254 stagings run already, or alike")
+    raise NoAddressError(f"no free block of loopback addresses: {reason}")
 
 
 def _search_order() -> Iterator[int]:
@@ -86,13 +89,13 @@ def _try_bind(host: str, port: int) -> socket.socket | None:
     return candidate
 
 
-def _is_free(port: int) -> bool:
+def _is_free(host: str, port: int) -> bool:
     candidate = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     # A connection in TIME_WAIT does not keep a server from the port.
     candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     with contextlib.closing(candidate):
         try:
-            candidate.bind(("127.0.0.1", port))
+            candidate.bind((host, port))
         except OSError:
             return False
     return True
