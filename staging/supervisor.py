@@ -37,10 +37,9 @@ from staging.service.tenants import create_api_keys, list_tenants
 from staging.serving import LocalServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from staging.processes import ForeignProcess
     from staging.supervisor_directory import StagingDirectory
 
 PROJECT = "convergence-local"
@@ -65,17 +64,17 @@ class Supervisor:
     def __init__(self, settings: Settings, report: Callable[[str], None]) -> None:
         """Hold `settings`; `report` gets a line for everything that was reached while starting."""
         self._settings = settings
-        self._report = report
+        self._tell = report
+        self._reached = ""
         self._stopping = asyncio.Event()
         self._failure = ""
         self._cleanup = contextlib.AsyncExitStack()
-        self._watchers: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Start everything, stay until told to stop, stop everything.
 
-        Raise ProcessFailedError, TimeoutError, OSError when the start fails, and
-        ProcessFailedError when a program that the staging cannot do without has ended by itself.
+        Raise ProcessFailedError, OSError when the start fails, and ProcessFailedError when a
+        program that the staging cannot do without has ended by itself.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -91,8 +90,6 @@ class Supervisor:
                 start.result()
             await stop
             self._settings.directory.remove_endpoints()
-            for watcher in self._watchers:
-                watcher.cancel()
         if self._failure:
             raise ProcessFailedError(self._failure)
 
@@ -101,8 +98,16 @@ class Supervisor:
         self._stopping.set()
 
     async def _start_in_time(self) -> None:
-        async with asyncio.timeout(START_DEADLINE_S):
-            await self._start()
+        try:
+            async with asyncio.timeout(START_DEADLINE_S):
+                await self._start()
+        except TimeoutError as error:
+            reached = self._reached or "nothing"
+            raise ProcessFailedError(f"not up in time; reached: {reached}; {error}") from error
+
+    def _report(self, line: str) -> None:
+        self._reached = line
+        self._tell(line)
 
     async def _start(self) -> None:
         started = time.monotonic()
@@ -119,7 +124,7 @@ class Supervisor:
         )
         self._cleanup.push_async_callback(ingress.stop)
         await ingress.start(sockets / "access.sock")
-        self._watch(ingress.process)
+        self._watch(ingress.process.watch)
         fleet = await self._open_fleet(addresses, sockets, ingress)
         cloud_run = await self._start_cloud_run(addresses, fleet, ingress, logs)
         self._report(f"the service serves at {addresses.url('service')}")
@@ -150,10 +155,10 @@ class Supervisor:
             exporter=addresses.url("control"),
             alertmanager=addresses.url("alertmanager"),
         )
-        self._watch(prometheus.process)
+        self._watch(prometheus.process.watch)
         self._cleanup.push_async_callback(alertmanager.stop)
         await alertmanager.start()
-        self._watch(alertmanager.process)
+        self._watch(alertmanager.process.watch)
         self._report("Prometheus and Alertmanager are starting")
         return prometheus, alertmanager
 
@@ -189,6 +194,7 @@ class Supervisor:
         fleet.subscribe(ingress.follow_instance)
         self._cleanup.push_async_callback(fleet.close)
         await fleet.open()
+        self._watch(fleet.watch)
         return fleet
 
     async def _start_cloud_run(
@@ -215,6 +221,7 @@ class Supervisor:
         load = Load(addresses.url("service"), keys)
         self._cleanup.push_async_callback(load.close)
         await load.open()
+        self._watch(load.watch)
         return load
 
     async def _open_doors(self, plant: Plant) -> Control:
@@ -247,9 +254,10 @@ class Supervisor:
         await plant.prometheus.load_rules()
         await wait_clean(plant, START_DEADLINE_S)
 
-    def _watch(self, process: ForeignProcess) -> None:
-        watcher = asyncio.create_task(process.watch(self._fail), name=f"watch {process.name}")
-        self._watchers.append(watcher)
+    def _watch(self, watch: Callable[[Callable[[str], None]], Coroutine[Any, Any, None]]) -> None:
+        watcher = asyncio.create_task(watch(self._fail))
+        # Clean-up goes backwards: nothing is watched any more when it is stopped.
+        self._cleanup.callback(watcher.cancel)
 
     def _fail(self, sentence: str) -> None:
         _LOG.error(sentence)

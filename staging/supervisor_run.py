@@ -9,7 +9,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from staging.addresses import NoAddressError
 from staging.monitoring.scale import UnscalableRuleError, scale_rules
+from staging.processes import ProcessFailedError
 from staging.supervisor import Settings, Supervisor
 from staging.supervisor_directory import AlreadyRunningError, StagingDirectory
 
@@ -38,7 +40,7 @@ def run_supervisor(
         asyncio.run(_run(Settings(directory, text, time_scale), report))
     except AlreadyRunningError as error:
         report(f"error: {error}")
-    except (UnscalableRuleError, OSError) as error:
+    except (UnscalableRuleError, NoAddressError, ProcessFailedError, OSError) as error:
         report(f"error: {error}")
     except Exception as error:  # noqa: BLE001 - logged here, reported to whoever started this
         _LOG.exception("staging failed")

@@ -9,8 +9,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ANSWER_DEADLINE_S = 5.0
@@ -53,6 +56,15 @@ class Load:
         )
         self._reader = asyncio.create_task(self._read_answers(self._process))
         await self._command("resume")
+
+    async def watch(self, on_exit: Callable[[str], None]) -> None:
+        """Return when the process ends, and call `on_exit` with a sentence.
+
+        Cancel it before `close`.
+        """
+        if self._process is not None:
+            status = await self._process.wait()
+            on_exit(f"the load generator ended by itself with status {status}")
 
     @property
     def pid(self) -> int | None:

@@ -64,6 +64,7 @@ class ProcessFleet:
         self._doomed: dict[int, int] = {}
         self._listeners: list[Listener] = []
         self._notices: set[asyncio.Future[None]] = set()
+        self._lost = asyncio.Event()
         self._zygote = ZygoteLink(self._note_fork, self._note_exit, self._note_loss)
 
     async def open(self) -> None:
@@ -76,6 +77,14 @@ class ProcessFleet:
         await self._zygote.close()
         await asyncio.gather(*self._notices, return_exceptions=True)
         self._board.close()
+
+    async def watch(self, on_exit: Callable[[str], None]) -> None:
+        """Return when the zygote ends, and with it every instance; call `on_exit` with a sentence.
+
+        Cancel it before `close`.
+        """
+        await self._lost.wait()
+        on_exit("the zygote ended by itself, and every instance with it")
 
     @property
     def zygote_pid(self) -> int | None:
@@ -249,6 +258,7 @@ class ProcessFleet:
             self._free.append(instance.slot)
             forked.set()
         self._forking.clear()
+        self._lost.set()
 
     def _change(self, instance: Instance, state: InstanceState) -> None:
         instance.state = state

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from staging import addresses
 from staging.local_http import LocalHttpError, request_json
 from staging.supervisor_bench import has_ended
 from staging.supervisor_directory import AlreadyRunningError, StagingDirectory
@@ -116,11 +118,15 @@ def test_a_signal_stops_everything(running: Path, number: signal.Signals) -> Non
     assert not (running / "endpoints.json").exists()
 
 
-def test_staging_ends_when_a_part_of_it_does(running: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [("haproxy", "haproxy"), ("api-zygote", "the zygote"), ("load", "the load generator")],
+)
+def test_staging_ends_when_a_part_of_it_does(running: Path, part: str, what: str) -> None:
     processes = list_processes(running)
-    next(process for process in processes if process.name() == "haproxy").kill()
+    next(process for process in processes if process.name() == part).kill()
     assert wait_for_end(processes, 5.0) == []
-    assert "haproxy ended by itself" in (running / "supervisor.log").read_text()
+    assert f"{what} ended by itself" in (running / "supervisor.log").read_text()
 
 
 def test_two_stagings_side_by_side(running: Path, tmp_path: Path) -> None:
@@ -131,8 +137,8 @@ def test_two_stagings_side_by_side(running: Path, tmp_path: Path) -> None:
         assert not {v for v in one.values() if "http" in str(v)} & set(map(str, two.values()))
         seen = [request_json(f"{each['control']}/status") for each in (one, two)]
         assert [status["time_scale"] for status in seen] == [60, 120]
-        addresses = [{item["address"] for item in status["instances"]} for status in seen]
-        assert len(addresses[0] | addresses[1]) == 4
+        found = [{item["address"] for item in status["instances"]} for status in seen]
+        assert len(found[0] | found[1]) == 4
         request_json(f"{one['control']}/break", method="POST", body={"fault": "frozen-instances"})
         assert request_json(f"{two['service_url']}/health/ready")["status"] == "ready"
         # Staging one does not disturb the other's end.
@@ -160,6 +166,17 @@ def test_a_senseless_time_scale_is_a_usage_error(tmp_path: Path, scale: str) -> 
     result = staging("up", f"--time-scale={scale}", directory=tmp_path / "s")
     assert result.returncode == 2
     assert not (tmp_path / "s").exists()
+
+
+def test_a_server_on_the_instances_port_of_all_addresses_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A developer's own server, say: no instance could start beside it."""
+    with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104 - that is what is tested
+        port = server.getsockname()[1]
+        monkeypatch.setattr(addresses, "INSTANCE_PORT", port)
+        with pytest.raises(addresses.NoAddressError, match=f"port {port} of all addresses"):
+            addresses.claim_addresses()
 
 
 def test_an_endpoints_file_left_behind_is_no_running_staging(tmp_path: Path) -> None:
