@@ -6,6 +6,7 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 
 # A proxy named in the environment must not see what is asked of 127.0.0.1.
@@ -36,7 +37,7 @@ def request_json(
     except urllib.error.HTTPError as error:
         detail = error.read().decode(errors="replace")
         raise LocalHttpError(f"{url} answered {error.code}", error.code, detail) from error
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise LocalHttpError(f"{url} did not answer: {error}") from error
     try:
         return json.loads(text) if text else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import struct
 import tempfile
 from typing import IO, TYPE_CHECKING, Any
@@ -76,6 +77,13 @@ class StagingDirectory:
             link.unlink(missing_ok=True)
             link.symlink_to(tempfile.mkdtemp(prefix="staging-"))
         return link.readlink()
+
+    def remove_socket_folder(self) -> None:
+        """Remove the stand-in that `find_socket_folder` made, if it made one."""
+        link = self.path / "sockets"
+        if link.is_symlink():
+            shutil.rmtree(link.readlink(), ignore_errors=True)
+            link.unlink()
 
     def write_endpoints(self, endpoints: dict[str, Any]) -> None:
         """Write endpoints.json in one step, readable by the owner alone."""

@@ -51,7 +51,10 @@ def run_supervisor(
 
 
 async def _run(settings: Settings, report: Callable[[str], None]) -> None:
-    await Supervisor(settings, report).run()
+    try:
+        await Supervisor(settings, report).run()
+    finally:
+        settings.directory.remove_socket_folder()
 
 
 def _make_report(progress_fd: int | None) -> Callable[[str], None]:
