@@ -28,6 +28,15 @@ DEPARTURES = (
             " URLs of tags are shown but not served."
         ),
     ),
+    (
+        "timeout of requests",
+        "Kept and shown, not applied: the ingress gives up on any instance after 5 s.",
+    ),
+    (
+        "concurrency",
+        "A request beyond it is answered 503 by the instance; Cloud Run queues, then answers 429.",
+    ),
+    ("memory limit", "Shown by the service's metrics, not enforced: nothing dies of it."),
     ("startup probe", "TCP only; HTTP and gRPC probes are refused, and so are liveness probes."),
     (
         "back-off of crashing containers",
