@@ -22,7 +22,6 @@ class InstanceSpec:
     cpu: float = 2.0
     memory_bytes: int = 4 * 1024**3
     concurrency: int = 100
-    timeout_s: float = 300.0
 
 
 @dataclass

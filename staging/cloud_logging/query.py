@@ -42,7 +42,7 @@ class Query:
     """A compiled filter.
 
     An entry matches when its timestamp in nanoseconds is from `first` to `last`, `shared` holds for
-    its SHARED_FIELDS and `rest` for all of it. `is_shared_only` says that `rest` always holds.
+    its SHARED_FIELDS and `rest` for all of it.
     """
 
     first: int
@@ -50,7 +50,6 @@ class Query:
     shared: Predicate
     rest: Predicate
     matches: Predicate
-    is_shared_only: bool
 
 
 def compile_query(text: str) -> Query:
@@ -78,7 +77,6 @@ def compile_query(text: str) -> Query:
         compile_part(And(tuple(shared))),
         compile_part(And(tuple(rest))),
         whole,
-        is_shared_only=not rest,
     )
 
 

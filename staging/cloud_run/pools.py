@@ -116,5 +116,4 @@ class Pools:
             cpu=read_cpu(container.limits["cpu"]),
             memory_bytes=read_memory(container.limits["memory"]),
             concurrency=template.concurrency,
-            timeout_s=float(template.timeout_s),
         )

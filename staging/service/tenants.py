@@ -32,12 +32,11 @@ _TENANTS_WITH_TWO_PIPELINES = 8
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A pipeline of one tenant: a name, a cron schedule if it has one, and its SQL steps."""
+    """A pipeline of one tenant: a name, and a cron schedule if it has one."""
 
     pipeline_id: str
     tenant_id: str
     schedule: str | None
-    steps: tuple[str, ...] = ("extract", "transform", "load")
 
 
 def list_tenants() -> tuple[str, ...]:
