@@ -1,7 +1,7 @@
 r"""What a person may type, checked at the edge: before anything is asked or changed.
 
 Patterns are matched against the whole text, so a trailing newline does not pass.
-Sources: Cloud Run's resource names (RFC 1035 labels) and the service's own limits on its ids.
+Source: Cloud Run's resource names (RFC 1035 labels) and its limits on instances.
 """
 
 from __future__ import annotations
@@ -14,34 +14,11 @@ MAX_INSTANCES = 1000  # Cloud Run's upper limit of a revision's instances
 DEFAULT_MAX_INSTANCES = 100  # its limit where a revision names none
 
 _RESOURCE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-_TENANT = re.compile(r"[a-zA-Z0-9_-]{3,64}")
-_PIPELINE = re.compile(r"[a-zA-Z0-9_-]{3,128}")
-_DURATION = re.compile(r"[1-9][0-9]{0,3}[smhd]")
 
 
 def check_revision_name(value: str) -> str:
     """Return `value` if Cloud Run could have a revision of that name; raises UsageError."""
     return _match(_RESOURCE, value, "a revision's name", "invoke assess.revisions lists them")
-
-
-def check_service_name(value: str) -> str:
-    """Return `value` if Cloud Run could have a service of that name; raises UsageError."""
-    return _match(_RESOURCE, value, "a service's name", "see `targets` in invoke.yaml")
-
-
-def check_tenant_id(value: str) -> str:
-    """Return `value` if it is a tenant id (3 to 64 of a-z A-Z 0-9 _ -); raises UsageError."""
-    return _match(_TENANT, value, "a tenant id", "give 3 to 64 of a-z A-Z 0-9 _ -")
-
-
-def check_pipeline_id(value: str) -> str:
-    """Return `value` if it is a pipeline id (3 to 128 of a-z A-Z 0-9 _ -); raises UsageError."""
-    return _match(_PIPELINE, value, "a pipeline id", "give 3 to 128 of a-z A-Z 0-9 _ -")
-
-
-def check_duration(value: str) -> str:
-    """Return `value` if it is a duration such as 5m, 2h or 1d; raises UsageError."""
-    return _match(_DURATION, value, "a duration", "give one such as 5m, 2h or 1d")
 
 
 def check_count(name: str, value: int, *, minimum: int, maximum: int) -> int:

@@ -211,7 +211,7 @@ def is_proven(summary: dict[str, Any]) -> bool:
         loops["total"]
         and loops["passed"] == loops["total"]
         and controls["red"] == controls["total"] > 0
-        and by_hand["equal"] + by_hand["unverified"] == by_hand["total"]
+        and by_hand["equal"] + by_hand["unverified"] == by_hand["total"] > 0
     )
 
 

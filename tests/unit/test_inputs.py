@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from checks import inputs
@@ -27,10 +25,9 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "A", "1a", "a-", "a_b", "a" * 64])
-@pytest.mark.parametrize("check", [inputs.check_revision_name, inputs.check_service_name])
-def test_bad_resource_names(check: Callable[[str], str], value: str) -> None:
+def test_bad_resource_names(value: str) -> None:
     with pytest.raises(UsageError) as caught:
-        check(value)
+        inputs.check_revision_name(value)
     assert caught.value.exit_code == 2
     assert len(str(caught.value)) < 200
     assert "\n" not in str(caught.value)
@@ -39,29 +36,6 @@ def test_bad_resource_names(check: Callable[[str], str], value: str) -> None:
 @pytest.mark.parametrize("value", ["a", "api-00001-abc", "a" * 63])
 def test_good_resource_names(value: str) -> None:
     assert inputs.check_revision_name(value) == value
-
-
-@pytest.mark.parametrize("value", [*(v for v in HOSTILE if v != "-a"), "ab"])
-def test_bad_tenant_ids(value: str) -> None:
-    with pytest.raises(UsageError):
-        inputs.check_tenant_id(value)
-
-
-@pytest.mark.parametrize("value", ["abc", "A_b-9", "-ab", "a" * 64])
-def test_good_tenant_ids(value: str) -> None:
-    assert inputs.check_tenant_id(value) == value
-
-
-def test_pipeline_ids_may_be_longer() -> None:
-    assert inputs.check_pipeline_id("a" * 128)
-    with pytest.raises(UsageError):
-        inputs.check_pipeline_id("a" * 129)
-
-
-@pytest.mark.parametrize("value", ["", "5", "0m", "5m\n", "5 m", "99999h", "5w"])
-def test_bad_durations(value: str) -> None:
-    with pytest.raises(UsageError):
-        inputs.check_duration(value)
 
 
 @pytest.mark.parametrize("bounds", [(-1, 5), (5, 4), (0, 0), (0, 1001), (1001, 1002)])

@@ -61,8 +61,9 @@ def test_summary_is_the_contract_for_scripts() -> None:
         verification(WHOLE, "equal", "different"),
         verification(WHOLE[:2], "equal"),
         verification([], "equal"),
+        verification(WHOLE),
     ],
-    ids=["loop open", "control green", "line differs", "no control", "nothing ran"],
+    ids=["loop open", "control green", "line differs", "no control", "nothing ran", "no line"],
 )
 def test_anything_less_is_not_proven(results: dict[str, Any]) -> None:
     """A failed loop, a control that cleared, a differing line or an empty run is no proof."""
