@@ -267,7 +267,7 @@ def test_a_search_that_takes_too_long_goes_on_in_the_next_page() -> None:
 
 def test_threads_may_write_while_others_read(store: LogStore) -> None:
     failures: list[BaseException] = []
-    turns = threading.Semaphore(0)
+    turns, begun = threading.Semaphore(0), threading.Semaphore(0)
 
     def write() -> None:
         source = random.Random(1)  # noqa: S311 - reproducible, not secret
@@ -276,6 +276,8 @@ def test_threads_may_write_while_others_read(store: LogStore) -> None:
                 if number % 100 == 0:
                     turns.acquire(timeout=10)
                 store.write(make_random_entry(source))
+                if number % 100 == 0:
+                    begun.release()
         except BaseException as error:  # noqa: BLE001 - handed to the test
             failures.append(error)
 
@@ -284,6 +286,7 @@ def test_threads_may_write_while_others_read(store: LogStore) -> None:
     sizes = []
     for _ in range(10):
         turns.release()
+        assert begun.acquire(timeout=10)
         found = [entry["timestamp"] for entry in read_all(store, page_size=300)]
         assert found == sorted(found)
         sizes.append(len(found))
