@@ -38,8 +38,6 @@ USUAL_ROWS = 1000
 USUAL_COST_S = 0.020
 MAX_ROWS = 1_000_000
 _SPREAD = (0.5, 1.5)
-# The share of requests that a tenant's own source breaks off on a normal day.
-UPSTREAM_RESET_SHARE = 0.005
 
 
 @dataclass
@@ -129,7 +127,7 @@ async def _admit(runtime: Runtime, exchange: Exchange) -> None:
     # The module's own generator: Python seeds it anew in every forked process, and no other.
     cost_s = USUAL_COST_S * rows / USUAL_ROWS * random.uniform(*_SPREAD)  # noqa: S311 - no secret
     await runtime.capacity.work(cost_s)
-    if random.random() < UPSTREAM_RESET_SHARE:  # noqa: S311 - no secret
+    if random.random() < runtime.settings.upstream_reset_share:  # noqa: S311 - no secret
         raise UpstreamResetError("the tenant's source closed the connection")
 
 

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 PORT = 8000
 
+# The share of requests that a tenant's own source breaks off on a normal day.
+UPSTREAM_RESET_SHARE = 0.005
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -39,6 +42,7 @@ class Settings:
     metadata_flush_interval_s: float
     max_retry_attempts: int
     shutdown_timeout_s: int
+    upstream_reset_share: float
 
 
 def read_settings(
@@ -69,6 +73,7 @@ def read_settings(
         shutdown_timeout_s=_read_count(
             environment, "GRACEFUL_SHUTDOWN_TIMEOUT_SECONDS", 30, 1, 600
         ),
+        upstream_reset_share=_read_share(environment, "UPSTREAM_RESET_SHARE", UPSTREAM_RESET_SHARE),
     )
 
 
@@ -78,4 +83,11 @@ def _read_count(
     value = int(environment.get(name, str(default)))
     if not lowest <= value <= highest:
         raise ValueError(f"{name} is {value}, and must be from {lowest} to {highest}")
+    return value
+
+
+def _read_share(environment: Mapping[str, str], name: str, default: float) -> float:
+    value = float(environment.get(name, str(default)))
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value}, and must be from 0 to 1")
     return value

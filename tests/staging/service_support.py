@@ -103,8 +103,11 @@ def make_spec(tag: str = "1.4.2") -> InstanceSpec:
 
 
 @asynccontextmanager
-async def serve_rig(folder: Path, slots: int = 40) -> AsyncIterator[Rig]:
-    """Run an empty fleet with its collector and database in `folder`."""
+async def serve_rig(folder: Path, slots: int = 40, reset_share: float = 0.0) -> AsyncIterator[Rig]:
+    """Run an empty fleet with its collector and database in `folder`.
+
+    `reset_share` of its requests fail by nature; a test that expects answers wants none.
+    """
     addresses = claim_addresses()
     keys = create_api_keys(folder / "api-keys.json")
     database = DatabaseServer(PROJECT, list_tenants())
@@ -112,6 +115,7 @@ async def serve_rig(folder: Path, slots: int = 40) -> AsyncIterator[Rig]:
         "BIGQUERY_ENDPOINT": await database.start(),
         "API_KEYS_FILE": str(folder / "api-keys.json"),
         "METADATA_LOG_FLUSH_INTERVAL_SECONDS": "0.2",
+        "UPSTREAM_RESET_SHARE": str(reset_share),
     }
     settings = FleetSettings(
         addresses.block, folder / "logs.sock", PROJECT, "us-central1", environment, slots

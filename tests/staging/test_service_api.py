@@ -192,7 +192,7 @@ def test_chance_differs_from_instance_to_instance(tmp_path: Path) -> None:
     """They are forked from one parent, and would inherit its random numbers."""
 
     async def check() -> None:
-        async with serve_rig(tmp_path) as rig:
+        async with serve_rig(tmp_path, reset_share=0.005) as rig:
 
             async def list_failures() -> list[int]:
                 host, _, port = (await rig.start()).address.partition(":")
