@@ -9,7 +9,7 @@ from pytest_bdd import given, parsers, then, when
 
 from tests.support.embedded import Embedded
 from tests.support.recorder import ScenarioRecord
-from tests.support.waiting import hold, wait_until
+from tests.support.waiting import wait_until, wait_until_held
 
 BASELINE_DEADLINE_S = 30.0
 HEALTHY_PAST_S = 5 * 60
@@ -25,8 +25,12 @@ def clock() -> dict[str, float]:
 @given("the service is healthy and under load")
 def service_is_healthy(staging: Embedded) -> None:
     """Start from the clean baseline, and give the rules' windows a healthy past to look at."""
-    wait_until(lambda: is_healthy(staging), deadline_s=BASELINE_DEADLINE_S, what="healthy")
-    hold(lambda: is_healthy(staging), seconds=HEALTHY_PAST_S / staging.time_scale, what="healthy")
+    wait_until_held(
+        lambda: is_quiet(staging),
+        seconds=HEALTHY_PAST_S / staging.time_scale,
+        deadline_s=BASELINE_DEADLINE_S,
+        what="healthy",
+    )
 
 
 @when(parsers.parse("the fault {fault} breaks the service"))
@@ -64,6 +68,12 @@ def service_is_back(staging: Embedded) -> None:
 def is_healthy(staging: Embedded) -> bool:
     """Return whether staging says it is ready and no alert is pending or firing."""
     return bool(staging.control("/status")["ready"]) and not staging.alerts()
+
+
+def is_quiet(staging: Embedded) -> bool:
+    """Return whether a service that nobody broke is healthy; raise when an alert fires on it."""
+    assert "firing" not in staging.alerts().values(), f"a false alarm: {staging.alerts()}"
+    return is_healthy(staging)
 
 
 def follows_latest(staging: Embedded) -> bool:

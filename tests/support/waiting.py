@@ -27,3 +27,17 @@ def hold(condition: Callable[[], object], *, seconds: float, what: str) -> None:
             message = f"after {elapsed:.1f} s no longer: {what}"
             raise AssertionError(message)
         time.sleep(POLL_S)
+
+
+def wait_until_held(
+    condition: Callable[[], object], *, seconds: float, deadline_s: float, what: str
+) -> None:
+    """Wait until `condition` has held for `seconds` on end; raise TimeoutError at the deadline."""
+    started = since = time.monotonic()
+    while time.monotonic() - since < seconds:
+        if not condition():
+            since = time.monotonic()
+        if time.monotonic() - started > deadline_s:
+            message = f"within {deadline_s:.0f} s not for {seconds:.1f} s on end: {what}"
+            raise TimeoutError(message)
+        time.sleep(POLL_S)
