@@ -157,8 +157,9 @@ def test_a_path_of_a_machine_is_found(tmp_path: Path, folder: str) -> None:
     assert rules.find_machine_paths(tmp_path, [path]) == [f"docs/a.md:2 /{folder}/project"]
 
 
-def test_a_path_of_the_project_or_of_an_api_is_no_machines(tmp_path: Path) -> None:
-    text = "$HOME/tmp/a https://example.com/work/a docs/root/a /var/lib/prometheus"
+@pytest.mark.parametrize("folder", ["work", "root", "tmp"])
+def test_a_path_of_the_project_or_of_an_api_is_no_machines(tmp_path: Path, folder: str) -> None:
+    text = f"$HOME/{folder}/a https://example.com/{folder}/a docs/{folder}/a /var/lib/prometheus"
     assert rules.find_machine_paths(tmp_path, [write(tmp_path, "a.md", text)]) == []
 
 
