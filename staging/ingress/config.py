@@ -62,6 +62,10 @@ frontend service
     http-request capture req.hdr(user-agent) len 256
     http-request capture req.hdr(host) len 256
     http-request capture req.hdr(x-cloud-trace-context) len 128
+    # In one line, as Google's load balancers do: what a client claims comes before the comma.
+    acl claims_a_client req.fhdr(x-forwarded-for) -m found
+    http-request set-header x-forwarded-for %[req.fhdr(x-forwarded-for)],%[src] if claims_a_client
+    http-request set-header x-forwarded-for %[src] unless claims_a_client
     http-request set-var(txn.target) rand(100),map({split})
     http-request set-var(txn.pool) var(txn.target),field(1,:)
     http-request set-var(txn.revision) var(txn.target),field(2,:)

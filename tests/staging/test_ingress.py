@@ -9,7 +9,7 @@ import socket
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,7 @@ class Plant:
         self.addresses = addresses
         self.log = log
         self.servers: list[asyncio.Server] = []
+        self.requests: list[str] = []
 
     async def serve(self, slot: int, revision: str) -> Instance:
         """Start a server that answers with its slot, and tell the ingress of it."""
@@ -39,7 +40,8 @@ class Plant:
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-                while await reader.readuntil(b"\r\n\r\n"):
+                while request := await reader.readuntil(b"\r\n\r\n"):
+                    self.requests.append(request.decode("latin-1").lower())
                     body = str(slot).encode()
                     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
                     writer.write(head + body)
@@ -52,12 +54,15 @@ class Plant:
         await self.ingress.settle()
         return instance
 
-    async def get(self, path: str = "/") -> tuple[int, str]:
+    async def get(
+        self, path: str = "/", *, source: str = "127.0.0.1", headers: Sequence[str] = ()
+    ) -> tuple[int, str]:
         """Return status and body of one request through the ingress."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.addresses.ports["service"])
-        writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode("latin-1")
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.addresses.ports["service"], local_addr=(source, 0)
         )
+        lines = (f"GET {path} HTTP/1.1", "Host: a", "Connection: close", *headers, "", "")
+        writer.write("\r\n".join(lines).encode("latin-1"))
         answer = await asyncio.wait_for(reader.read(), 10)
         writer.close()
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -188,6 +193,22 @@ def test_each_request_is_logged_as_json_with_its_revision() -> None:
         assert entry["source"] == "127.0.0.1"
         assert abs(entry["time_s"] - time.time()) < 5
         assert entry["latency_ms"] >= 0
+
+    run(scenario)
+
+
+def test_the_service_is_told_the_address_that_a_client_really_has() -> None:
+    async def scenario(plant: Plant) -> None:
+        plant.ingress.set_split({OLD: 100})
+        await plant.serve(0, OLD)
+        await plant.get(source="127.0.10.3")
+        claims = ("X-Forwarded-For: 198.51.100.7", "X-Forwarded-For: 198.51.100.8")
+        await plant.get(source="127.0.0.66", headers=claims)
+        told = [
+            [line.partition(": ")[2] for line in lines.split("\r\n") if line.startswith("x-forw")]
+            for lines in plant.requests
+        ]
+        assert told == [["127.0.10.3"], ["198.51.100.8,127.0.0.66"]]
 
     run(scenario)
 
