@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from tests.support.embedded import Embedded
 
 DEADLINE_S = 90.0
+Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class ByHand:
     stdout: str
     stderr: str
     seconds: float
+
+
+Comparison = Callable[[list[ByHand], Facts], None]
 
 
 def vendor_environment(staging: Embedded) -> dict[str, str]:
@@ -65,3 +71,9 @@ def run_by_hand(staging: Embedded, argv: list[str], line: str) -> ByHand:
         check=False,
     )
     return ByHand(line, done.returncode, done.stdout, done.stderr, time.monotonic() - began)
+
+
+def worst(answer: str, label: str) -> str:
+    """Return the label of the series with the highest rate in Prometheus' answer."""
+    series = json.loads(answer)["data"]["result"]
+    return str(max(series, key=lambda one: float(one["value"][1]))["metric"][label])

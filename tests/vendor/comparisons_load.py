@@ -1,0 +1,9 @@
+"""What the lines by hand of latency, CPU and memory share with their steps' answers."""
+
+from __future__ import annotations
+
+from tests.support.vendor import Comparison
+
+FAULT = "endpoint-errors"
+ALERT = "HighErrorRate"
+COMPARISONS: dict[str, Comparison] = {}
