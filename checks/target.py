@@ -6,14 +6,17 @@ import ipaddress
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import yaml
 
 from checks.errors import UnreachableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CONFIG = Path(__file__).resolve().parent.parent / "invoke.yaml"
 DEFAULT_TARGET = "local"
@@ -22,6 +25,18 @@ DEFAULT_STAGING_DIR = ".staging"
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _URL_FIELDS = ("api", "service_url", "prometheus", "alertmanager", "control")
+# What only a staging that runs on Kubernetes, or has keys and a policy, tells.
+_PLATFORM_FIELDS = (
+    "platform",
+    "kubeconfig",
+    "kube_context",
+    "namespace",
+    "deployment",
+    "security_policy",
+    "admin_key_file",
+    "known_addresses",
+)
+CLOUD_RUN, KUBERNETES = PLATFORMS = ("cloud_run", "kubernetes")
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,15 @@ class Target:
         time_scale: How many times faster than real time the target's alert rules run.
         protected: Whether a change wants to be confirmed by name.
         environment: What people call the target, such as `embedded staging`.
+        platform: Where the service runs: `cloud_run` or `kubernetes`.
+        kubeconfig: The file that kubectl reads; "" leaves it to kubectl's own rules, which no
+            step of the runbook accepts.
+        kube_context: The context in that file; never the one that happens to be current.
+        deployment: The Deployment's name, where it is not the service's.
+        security_policy: The Cloud Armor policy in front of the service.
+        admin_key_file: The file with the service's admin key; "" when this machine has none.
+        known_addresses: Whom nobody may shut out, by name: our egress, the load balancer and so
+            on, as networks in CIDR notation.
     """
 
     name: str
@@ -48,6 +72,19 @@ class Target:
     control: str | None = None
     time_scale: float = 1.0
     protected: bool = False
+    platform: str = CLOUD_RUN
+    kubeconfig: str = ""
+    kube_context: str = ""
+    namespace: str = "default"
+    deployment: str = ""
+    security_policy: str = "convergence-security-policy"
+    admin_key_file: str = ""
+    known_addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def deployment_name(self) -> str:
+        """The name of the Deployment: `deployment`, or the service's."""
+        return self.deployment or self.service
 
     @property
     def embedded(self) -> bool:
@@ -142,6 +179,7 @@ def _read_endpoints() -> dict[str, Any]:
         running = _is_running(int(content["pid"]))
         entry = {key: content[key] for key in ("project", "region", "service", "time_scale")}
         entry |= {key: content[key] for key in _URL_FIELDS}
+        entry |= {key: content[key] for key in _PLATFORM_FIELDS if key in content}
     except FileNotFoundError:
         running = False
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -173,9 +211,10 @@ def _is_running(pid: int) -> bool:
 
 def _build_target(name: str, entry: dict[str, Any]) -> Target:
     try:
-        target = Target(name=name, **entry)
+        networks = _parse_networks(entry.pop("known_addresses", None) or {})
+        target = Target(name=name, **entry, known_addresses=networks)
         time_scale = float(target.time_scale)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise UsageError(
             f"Target {name!r} in invoke.yaml is incomplete or has a setting nobody knows.",
             next_step=f"Mend its entry in {CONFIG}.",
@@ -187,18 +226,32 @@ def _build_target(name: str, entry: dict[str, Any]) -> Target:
             next_step=f"Mend its entry in {CONFIG}.",
             subject=name,
         )
-    for field in _URL_FIELDS:
-        _check_url(target, field)
+    if target.platform not in PLATFORMS:
+        raise UsageError(
+            f"Target {name!r} runs on {target.platform!r}; known are {' and '.join(PLATFORMS)}.",
+            next_step=f"Mend its entry in {CONFIG}.",
+            subject=name,
+        )
+    for key in _URL_FIELDS:
+        _check_url(target, key)
     return target
 
 
-def _check_url(target: Target, field: str) -> None:
-    url = getattr(target, field)
+def _parse_networks(named: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for name, networks in named.items():
+        listed = [networks] if isinstance(networks, str) else networks
+        found[str(name)] = tuple(str(ipaddress.ip_network(one)) for one in listed)
+    return found
+
+
+def _check_url(target: Target, name: str) -> None:
+    url = getattr(target, name)
     if url is None:
         return
     if not isinstance(url, str) or not (url.startswith("https://") or is_loopback(url)):
         raise UsageError(
-            f"Target {target.name!r}: {field} must be https, or http on this machine only.",
+            f"Target {target.name!r}: {name} must be https, or http on this machine only.",
             next_step=f"Mend its entry in {CONFIG}.",
             subject=str(url),
         )

@@ -100,3 +100,39 @@ def test_plain_http_is_for_this_machine_only(
     monkeypatch.setenv("RUNBOOK_STAGING_DIR", str(tmp_path))
     with pytest.raises(UsageError, match="api must be https"):
         load_target("local")
+
+
+def load_with(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, **endpoints: object
+) -> Target:  # fmt: skip
+    """Return the target `local` of a staging that tells these endpoints."""
+    write_endpoints(folder, os.getpid(), "http://127.0.0.1:4", **endpoints)
+    monkeypatch.setenv("RUNBOOK_STAGING_DIR", str(folder))
+    return load_target("local")
+
+
+def test_staging_tells_its_platform_and_its_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_with(tmp_path, monkeypatch).platform == "cloud_run"
+    target = load_with(
+        tmp_path,
+        monkeypatch,
+        platform="kubernetes",
+        kubeconfig="/x/kubeconfig",
+        kube_context="embedded",
+        known_addresses={"egress": "127.0.0.9", "tenants": ["127.0.10.0/24"]},
+    )
+    assert (target.platform, target.kube_context) == ("kubernetes", "embedded")
+    assert (target.deployment_name, target.namespace) == (target.service, "default")
+    assert target.known_addresses == {"egress": ("127.0.0.9/32",), "tenants": ("127.0.10.0/24",)}
+
+
+@pytest.mark.parametrize(
+    "endpoints", [{"platform": "nomad"}, {"known_addresses": {"egress": ["all of them"]}}]
+)
+def test_a_platform_or_network_that_is_none_is_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoints: dict[str, object]
+) -> None:
+    with pytest.raises(UsageError):
+        load_with(tmp_path, monkeypatch, **endpoints)
