@@ -146,6 +146,14 @@ def test_a_read_in_checks_is_not(tmp_path: Path, text: str) -> None:
     assert rules.find_writes(tmp_path) == []
 
 
+def test_one_module_of_checks_alone_may_run_a_program(tmp_path: Path) -> None:
+    write(tmp_path / "good", "checks/kubectl.py", "import subprocess")
+    assert rules.find_writes(tmp_path / "good") == []
+    write(tmp_path / "bad", "checks/kubectl.py", "import shutil")
+    write(tmp_path / "bad", "checks/kubernetes.py", "import subprocess")
+    assert len(rules.find_writes(tmp_path / "bad")) == 2
+
+
 def test_a_write_outside_checks_is_not_the_rules_business(tmp_path: Path) -> None:
     write(tmp_path, "runbook/a.py", "import subprocess")
     assert rules.find_writes(tmp_path) == []
