@@ -51,10 +51,11 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """What `up` was asked for; `rules` is the text of the alert rules."""
+    """What `up` was asked for: the texts of the alert rules and of Alertmanager's routes."""
 
     directory: StagingDirectory
     rules: str
+    routes: str
     time_scale: float
 
 
@@ -157,7 +158,7 @@ class Supervisor:
         )
         self._watch(prometheus.process.watch)
         self._cleanup.push_async_callback(alertmanager.stop)
-        await alertmanager.start()
+        await alertmanager.start(self._settings.routes, self._settings.time_scale)
         self._watch(alertmanager.process.watch)
         self._report("Prometheus and Alertmanager are starting")
         return prometheus, alertmanager

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+# It lies beside the alert rules.
+ROUTES = "alertmanager.yml"
 _LOG = logging.getLogger(__name__)
 
 
@@ -37,7 +39,8 @@ def run_supervisor(
         directory.hold()
         text = rules.read_text(encoding="utf-8")
         scale_rules(text, time_scale)
-        asyncio.run(_run(Settings(directory, text, time_scale), report))
+        routes = rules.with_name(ROUTES).read_text(encoding="utf-8")
+        asyncio.run(_run(Settings(directory, text, routes, time_scale), report))
     except AlreadyRunningError as error:
         report(f"error: {error}")
     except (UnscalableRuleError, NoAddressError, ProcessFailedError, OSError) as error:

@@ -1,4 +1,4 @@
-"""A real Alertmanager that routes by severity."""
+"""A real Alertmanager on production's routes and inhibitions."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ class Alertmanager:
             directory / "alertmanager.log",
         )
 
-    async def start(self) -> None:
-        """Start on an empty store; do not wait for an answer. Raise ProcessFailedError."""
+    async def start(self, routes: str, time_scale: float) -> None:
+        """Start on an empty store with production's configuration `routes`, scaled.
+
+        Do not wait for an answer. Raise UnscalableRuleError, ProcessFailedError.
+        """
         shutil.rmtree(self._data, ignore_errors=True)
-        self._config.write_text(render_alertmanager(), encoding="utf-8")
+        self._config.write_text(render_alertmanager(routes, time_scale), encoding="utf-8")
         await self.process.start(SMALL_GO)
 
     async def wait_answering(self, deadline_s: float = 10.0) -> None:

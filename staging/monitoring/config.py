@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from staging.addresses import INSTANCE_PORT
+from staging.monitoring.scale import scale_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 INTERVAL = "250ms"
 # A frozen instance accepts the connection and says nothing; it has to count as down at once.
 TIMEOUT = "200ms"
+_ROUTE_DURATIONS = frozenset({"group_wait", "group_interval", "repeat_interval"})
 
 
 def render_prometheus(
@@ -54,26 +56,28 @@ def render_prometheus(
     )
 
 
-def render_alertmanager() -> str:
-    """Return alertmanager.yml: a route a severity, as facts about who gets told have them.
+def render_alertmanager(text: str, scale: float) -> str:
+    """Return production's alertmanager.yml with its times divided by `scale` and no addresses.
 
-    The receivers keep nothing yet; an alert is read from Alertmanager's API.
+    Routes and inhibitions stay; receivers keep their names alone, for nobody is to be told. Raise
+    UnscalableRuleError for a duration in an unknown form.
     """
-    severities = ("critical", "high", "warning")
+    config = yaml.safe_load(text)
     return yaml.safe_dump(
         {
-            "route": {
-                "receiver": "nobody",
-                "group_by": ["alertname"],
-                "group_wait": "0s",
-                "group_interval": "1s",
-                "repeat_interval": "1h",
-                "routes": [
-                    {"receiver": severity, "matchers": [f'severity="{severity}"']}
-                    for severity in severities
-                ],
-            },
-            "receivers": [{"name": name} for name in ("nobody", *severities)],
+            "route": _scale_route(config["route"], scale),
+            "inhibit_rules": config.get("inhibit_rules", []),
+            "receivers": [{"name": receiver["name"]} for receiver in config["receivers"]],
         },
         sort_keys=False,
     )
+
+
+def _scale_route(route: dict[str, Any], scale: float) -> dict[str, Any]:
+    scaled = {
+        key: scale_duration(value, scale) if key in _ROUTE_DURATIONS else value
+        for key, value in route.items()
+    }
+    if "routes" in route:
+        scaled["routes"] = [_scale_route(inner, scale) for inner in route["routes"]]
+    return scaled

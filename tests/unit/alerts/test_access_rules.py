@@ -1,4 +1,4 @@
-"""The rules on refused keys and rate limits, unscaled: when they fire, when not, when they clear."""
+"""The rules on refused keys and rate limits, unscaled: when they fire and when they clear."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ TIMES = 120
 
 
 def buckets(instance: str, *, quick: int, slow: int, times: int = TIMES) -> dict[str, str]:
-    """Return cumulative buckets: `quick` requests a sample below 0.5 s, `slow` between 2.5 and 5."""
+    """Return buckets: `quick` requests a sample below 0.5 s, `slow` ones between 2.5 and 5."""
     every = quick + slow
     counts = {"0.5": quick, "1": quick, "2.5": quick, "5": every, "+Inf": every}
     return {BUCKET % (instance, le): f"0+{count}x{times}" for le, count in counts.items()}
@@ -120,7 +120,7 @@ def test_cpu_clears(tmp_path: Path, alert: str, value: int) -> None:
         ),
     ],
 )
-def test_memory_fires_above_its_threshold_only(  # noqa: PLR0913 - one column each
+def test_memory_fires_above_its_threshold_only(
     tmp_path: Path, alert: str, hold: int, below: int, above: int, words: str
 ) -> None:
     total = {TOTAL % ("a", "r1"): f"100x{TIMES}", TOTAL % ("b", "r1"): f"100x{TIMES}"}
