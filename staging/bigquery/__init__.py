@@ -1,0 +1,1 @@
+"""A small first version of BigQuery: tables in memory, and the requests that read and fill them."""
