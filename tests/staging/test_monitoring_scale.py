@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -71,13 +72,17 @@ def test_a_key_that_may_hold_a_duration_is_refused(text: str) -> None:
         scale_rules(text, 60)
 
 
-@pytest.mark.parametrize(("scale", "five_minutes"), [(60, "5000ms"), (120, "2500ms")])
-def test_productions_rules_keep_all_but_their_durations(scale: float, five_minutes: str) -> None:
+@pytest.mark.parametrize("scale", [60, 120])
+def test_productions_rules_keep_all_but_their_durations(scale: float) -> None:
     before = yaml.safe_load(RULES.read_text(encoding="utf-8"))
     after = yaml.safe_load(scale_rules(RULES.read_text(encoding="utf-8"), scale))
+
+    def divide(minutes: str) -> str:
+        return f"{int(minutes) * 60000 / scale:.0f}ms"
+
     for group in before["groups"]:
         for rule in group["rules"]:
-            rule["expr"] = rule["expr"].replace("[5m]", f"[{five_minutes}]")
+            rule["expr"] = re.sub(r"(?<=\[)(\d+)m(?=\])", lambda m: divide(m[1]), rule["expr"])
             for key in {"for", "keep_firing_for"} & rule.keys():
-                rule[key] = f"{int(rule[key].removesuffix('m')) * 60000 / scale:.0f}ms"
+                rule[key] = divide(rule[key].removesuffix("m"))
     assert after == before
