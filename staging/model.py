@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
 InstanceState = Literal["starting", "ready", "stopping", "exited"]
+Platform = Literal["cloud_run", "kubernetes"]
+PLATFORMS: tuple[Platform, ...] = ("cloud_run", "kubernetes")
 
 
 @dataclass(frozen=True)
 class InstanceSpec:
-    """One container as Cloud Run's revision describes it."""
+    """One container as a Cloud Run revision or a pod describes it."""
 
     revision: str
     service: str
@@ -22,6 +25,10 @@ class InstanceSpec:
     cpu: float = 2.0
     memory_bytes: int = 4 * 1024**3
     concurrency: int = 100
+    name: str = ""
+    """The instance's name (a pod's); empty: the revision's with a suffix of its own."""
+    platform: Platform = "cloud_run"
+    """Where it runs: Cloud Logging labels its lines accordingly."""
 
 
 @dataclass
@@ -35,6 +42,8 @@ class Instance:
     pid: int
     state: InstanceState = "starting"
     exit_status: int | None = None
+    memory_at_kill: int | None = None
+    """Bytes it used when the platform killed it for its memory; None for every other end."""
 
 
 class NoSlotError(Exception):
@@ -65,3 +74,37 @@ class Fleet(Protocol):
 
     def subscribe(self, listener: Callable[[Instance], Awaitable[None] | None]) -> None:
         """Call `listener` after every change of an instance's state, exits included."""
+
+
+class Workload(Protocol):
+    """The service as the platform in force runs it; the same questions on both platforms."""
+
+    platform: Platform
+
+    async def deploy(
+        self, *, version: str = "", env: Mapping[str, str | None] = MappingProxyType({})
+    ) -> str:
+        """Deploy an image by version, or the same one, with variables set (None: removed).
+
+        Return the name of the revision or ReplicaSet, once the rollout has ended, well or not.
+        Raise WorkloadError when the platform refuses, TimeoutError when it comes to no end.
+        """
+
+    async def recycle(self) -> None:
+        """Replace every instance, as the platform may do at any time."""
+
+    def most_instances(self) -> int:
+        """Return how many instances may serve: Cloud Run's maximum, Kubernetes' replicas."""
+
+    def cpu(self) -> float:
+        """Return the vCPUs of one instance."""
+
+    def serving_image(self) -> str:
+        """Return the image that serves the largest share of the traffic."""
+
+    def discard_image(self, image: str) -> None:
+        """Take an image from the registry: no container starts from it until a reset."""
+
+
+class WorkloadError(Exception):
+    """The platform refuses a change; the text is the platform's own."""

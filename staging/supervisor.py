@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from staging.addresses import Addresses, claim_addresses
+from staging.baseline import SERVICE
 from staging.cloud_logging.access_log import AccessLog
 from staging.cloud_logging.collector import Collector
 from staging.cloud_logging.lines import Origin
@@ -19,7 +20,7 @@ from staging.cloud_logging.routes import routes as logging_routes
 from staging.cloud_logging.store import LogStore
 from staging.cloud_run.control_plane import CloudRun
 from staging.cloud_run.routes import routes as cloud_run_routes
-from staging.cloud_run.store import SERVICE
+from staging.cloud_run.workload import CloudRunWorkload
 from staging.control.app import Control
 from staging.control.baseline import wait_clean
 from staging.control.plant import Plant
@@ -133,6 +134,7 @@ class Supervisor:
         plant = Plant(
             *(self._settings.time_scale, addresses, fleet, cloud_run, ingress),
             *(prometheus, alertmanager, logs, load),
+            CloudRunWorkload(cloud_run),
         )
         control = await self._open_doors(plant)
         await self._wait_under_load(plant)

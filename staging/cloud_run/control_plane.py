@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from staging.baseline import BASELINE_IMAGES, SERVICE
 from staging.cloud_run import knative, knative_schema, v2, v2_schema
 from staging.cloud_run.errors import invalid
 from staging.cloud_run.messages import apply_mask, read_mask, read_value
@@ -14,7 +15,7 @@ from staging.cloud_run.operations import Operation, Operations
 from staging.cloud_run.platform_log import PlatformLog
 from staging.cloud_run.pools import Pools, start_task
 from staging.cloud_run.reconciler import Reconciler
-from staging.cloud_run.store import BASELINE_IMAGES, SERVICE, Store
+from staging.cloud_run.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -111,6 +112,14 @@ class CloudRun:
         self._reconciler.clear()
         self.store.reset()
         await self.start()
+
+    async def remove(self) -> None:
+        """Kill every instance and hold no service, until `reset` brings the baseline back."""
+        await self.stop()
+        self.operations.clear()
+        self._reconciler.clear()
+        self.store.delete()
+        self._set_split({})
 
     async def _bring_up(self) -> None:
         service = self.store.service

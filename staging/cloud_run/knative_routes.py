@@ -39,10 +39,14 @@ class KnativeHandlers:
 
     async def list_services(self, request: Request) -> dict[str, Any]:
         """Return the services that the label selector admits; there is one in all."""
-        service = self._store.service
-        labels = {**service.spec.labels, LOCATION_LABEL: self._place.region}
-        admitted = matches_selector(labels, request.query_params.get("labelSelector", ""))
-        items = [render_service(service, self._place)] if admitted else []
+        selector = request.query_params.get("labelSelector", "")
+        items = [
+            render_service(service, self._place)
+            for service in self._store.list_services()
+            if matches_selector(
+                {**service.spec.labels, LOCATION_LABEL: self._place.region}, selector
+            )
+        ]
         return self._list(request, "Service", items)
 
     async def get_service(self, request: Request) -> dict[str, Any]:

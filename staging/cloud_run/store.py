@@ -7,8 +7,17 @@ import string
 import time
 import uuid
 from dataclasses import replace
-from datetime import timedelta
 
+from staging.baseline import (
+    BASELINE_AGES,
+    BASELINE_IMAGES,
+    CPU,
+    ENVIRONMENT,
+    INSTANCES,
+    MEMORY,
+    PORT,
+    SERVICE,
+)
 from staging.cloud_run.errors import CloudRunError, conflict, not_found
 from staging.cloud_run.models import (
     Condition,
@@ -25,13 +34,6 @@ from staging.cloud_run.models import (
 from staging.cloud_run.registry import digest_of
 from staging.cloud_run.validation import NAME_MAX, check_new_name, check_spec
 
-SERVICE = "convergence-data-pipeline"
-REPOSITORY = "us-docker.pkg.dev/convergence/pipeline/api"
-BASELINE_IMAGES = (f"{REPOSITORY}:1.4.1", f"{REPOSITORY}:1.4.2")
-PORT = 8000
-# How long before the baseline its revisions were made: a day and a week.
-BASELINE_AGES = (timedelta(days=7), timedelta(days=1))
-
 
 def baseline_template(image: str, place: Place) -> Template:
     """Return the template of the service in its normal state."""
@@ -39,13 +41,13 @@ def baseline_template(image: str, place: Place) -> Template:
         container=Container(
             image=image,
             name="api",
-            env=(("METADATA_LOG_WORKERS", "5"), ("METADATA_LOG_QUEUE_SIZE", "1000")),
-            limits={"cpu": "2", "memory": "4Gi"},
+            env=ENVIRONMENT,
+            limits={"cpu": CPU, "memory": MEMORY},
             port=PORT,
             port_name="http1",
             startup_probe=StartupProbe(port=PORT),
         ),
-        min_instances=2,
+        min_instances=INSTANCES,
         max_instances=10,
         timeout_s=300,
         concurrency=100,
@@ -60,6 +62,8 @@ class Store:
 
     service: Service
     revisions: dict[str, Revision]
+    exists: bool
+    """Whether the service is there at all: it is not while it runs on another platform."""
 
     def __init__(self, place: Place) -> None:
         """Start at the baseline."""
@@ -70,6 +74,7 @@ class Store:
 
     def reset(self) -> None:
         """Go back to the baseline: two healthy revisions, all traffic to the latest."""
+        self.exists = True
         self.revisions = {}
         for number, image in enumerate(BASELINE_IMAGES, 1):
             template = baseline_template(image, self.place)
@@ -104,9 +109,18 @@ class Store:
         self._version = max(self._version + 1, time.time_ns() // 1000)
         return self._version
 
+    def delete(self) -> None:
+        """Hold no service any more, until the next reset."""
+        self.exists = False
+        self.revisions = {}
+
+    def list_services(self) -> list[Service]:
+        """Return every service: one, or none."""
+        return [self.service] if self.exists else []
+
     def find_service(self, name: str) -> Service:
         """Return the service called `name`. Raise NOT_FOUND."""
-        if name != self.service.name:
+        if not self.exists or name != self.service.name:
             raise not_found("SERVICE", name, self.place.region, self.place.project)
         return self.service
 

@@ -70,7 +70,7 @@ class V2Handlers:
 
     async def list_services(self, request: Request) -> dict[str, Any]:
         """Return the services of the region; there is one."""
-        page, token = self._page(request, [self._store.service])
+        page, token = self._page(request, self._store.list_services())
         return {"services": [self._service(request, item) for item in page], **token}
 
     def _page(self, request: Request, items: list[Any]) -> tuple[list[Any], dict[str, str]]:

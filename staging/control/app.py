@@ -20,6 +20,7 @@ from staging.control.status import MemoryMeter, read_status
 from staging.ingress.runtime import IngressError
 from staging.load.load import LoadError
 from staging.local_http import LocalHttpError
+from staging.model import WorkloadError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -129,6 +130,8 @@ def _route(
             return _refuse(str(error), error.next_step, error.status)
         except CloudRunError as error:
             return _refuse(f"Cloud Run refused: {error}", "POST /reset", 409)
+        except WorkloadError as error:
+            return _refuse(str(error), "POST /reset", 409)
         except (TimeoutError, LocalHttpError, LoadError, IngressError) as error:
             _LOG.exception("%s %s failed", method, path)
             return _refuse(f"a part of staging failed: {error}", "stop it and start anew", 500)

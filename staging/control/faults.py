@@ -14,7 +14,6 @@ from staging.control.deployments import (
     dead_database,
     deploy,
     pin_traffic,
-    serving_image,
 )
 
 if TYPE_CHECKING:
@@ -63,8 +62,8 @@ async def _thaw(plant: Plant) -> None:
 async def _lose_image(plant: Plant) -> None:
     # An older image goes out again and serves: the revision before it is then known to be good.
     await deploy(plant, version=REDEPLOYED_VERSION)
-    plant.cloud_run.registry.discard(serving_image(plant))
-    plant.cloud_run.recycle()
+    plant.workload.discard_image(plant.workload.serving_image())
+    await plant.workload.recycle()
 
 
 async def _cut_database(plant: Plant) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from staging.cloud_run.control_plane import CloudRun
     from staging.ingress.balancer import Ingress
     from staging.load.load import Load
+    from staging.model import Workload
     from staging.monitoring.alertmanager import Alertmanager
     from staging.monitoring.prometheus import Prometheus
     from staging.service.fleet import ProcessFleet
@@ -29,5 +30,7 @@ class Plant:
     alertmanager: Alertmanager
     logs: LogStore
     load: Load
+    workload: Workload
+    """The service on the platform in force."""
     faults: list[str] = field(default_factory=list)
     """The names of the faults in force, in the order in which they were caused."""

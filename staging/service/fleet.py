@@ -181,7 +181,7 @@ class ProcessFleet:
         self._listeners.append(listener)
 
     def _describe(self, spec: InstanceSpec, slot: int) -> Instance:
-        name = f"{spec.revision}-{secrets.token_hex(4)}"
+        name = spec.name or f"{spec.revision}-{secrets.token_hex(4)}"
         address = f"127.{self._settings.network}.1.{slot}:{PORT}"
         return Instance(name=name, spec=spec, slot=slot, address=address, pid=0)
 
@@ -210,6 +210,7 @@ class ProcessFleet:
                 "service": spec.service,
                 "location": settings.region,
                 "project": settings.project,
+                "platform": spec.platform,
             },
         )
 
