@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -71,9 +72,16 @@ class Database:
         self, dataset: str, table: str, columns: Sequence[str], limit: int
     ) -> list[Row]:
         """Return at most `limit` rows by `tabledata.list`; raise DatabaseUnreachableError."""
-        answer = await self._call("GET", f"/{dataset}/tables/{table}/data?maxResults={limit}")
+        query = f"maxResults={limit}&formatOptions.useInt64Timestamp=true"
+        answer = await self._call("GET", f"/{dataset}/tables/{table}/data?{query}")
         rows = json.loads(answer.body).get("rows", [])
-        return [dict(zip(columns, (c["v"] for c in row["f"]), strict=True)) for row in rows]
+        return [
+            {
+                name: _read_cell(name, cell["v"])
+                for name, cell in zip(columns, row["f"], strict=True)
+            }
+            for row in rows
+        ]
 
     def close(self) -> None:
         """Close the connections."""
@@ -114,6 +122,14 @@ class Database:
         if answer.status >= 400:  # noqa: PLR2004 - HTTP's first error status
             raise DatabaseUnreachableError(_read_reason(answer))
         return answer
+
+
+def _read_cell(name: str, value: str | None) -> str | None:
+    """Return a cell as text; a time, which comes in microseconds, in RFC 3339."""
+    if value is None or not name.endswith("_at"):
+        return value
+    moment = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(value))
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _read_reason(answer: HttpResponse) -> str:

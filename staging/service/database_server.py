@@ -1,47 +1,30 @@
-"""A stand-in for BigQuery until embedded staging has that API: a real HTTP server, a small store.
+"""BigQuery's API on a port of its own, for the service: a real HTTP server over the one store.
 
-It answers three methods of BigQuery's REST API v2, which are all that the service calls today:
-`datasets.list`, `tabledata.insertAll` and `tabledata.list`. Anything else is 501. Rows really are
-kept (the newest 200 a table, in memory), datasets and tables that do not exist are 404, and when
-it is closed the service's connections really are refused. It knows no SQL, jobs, types or access.
+Staging's door serves the same API to everybody else. When this port is closed, the service's
+connections really are refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
-from collections import deque
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from staging.service.database import RUN_COLUMNS, RUNS_TABLE, Row
+from staging.bigquery.api import MAX_BODY_BYTES, BigQuery
+from staging.bigquery.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_KEPT_ROWS = 200
-_MAX_BODY = 10 * 1024**2
-_TABLE = re.compile(r"/bigquery/v2/projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)/(\w+)")
-_DATASETS = re.compile(r"/bigquery/v2/projects/([^/]+)/datasets")
-_REASONS = {400: "invalid", 404: "notFound", 501: "notImplemented"}
-
-
-class _ApiError(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
 
 class DatabaseServer:
-    """One project's datasets, each with the table of pipeline runs, on a loopback port."""
+    """One project's BigQuery on a loopback port, with a dataset for each tenant and `metadata`."""
 
-    def __init__(self, project: str, datasets: Sequence[str]) -> None:
-        """Create empty datasets; `start` listens."""
-        self._project = project
-        self._tables: dict[tuple[str, str], deque[Row]] = {
-            (dataset, RUNS_TABLE): deque(maxlen=_KEPT_ROWS) for dataset in datasets
-        }
+    def __init__(self, project: str, tenants: Sequence[str]) -> None:
+        """Create empty tables; `start` listens."""
+        self.store = Store(project, tenants)
+        self.bigquery = BigQuery(self.store)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -63,8 +46,7 @@ class DatabaseServer:
 
     def reset(self) -> None:
         """Empty every table."""
-        for rows in self._tables.values():
-            rows.clear()
+        self.store.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
@@ -73,7 +55,10 @@ class DatabaseServer:
                 head = await reader.readuntil(b"\r\n\r\n")
                 method, target, length = _parse_head(head)
                 body = await reader.readexactly(length)
-                writer.write(_format_answer(*self._answer(method, target, body)))
+                parts = urlsplit(target)
+                parameters = dict(parse_qsl(parts.query))
+                answer = self.bigquery.answer(method, parts.path, parameters, body)
+                writer.write(_format_answer(*answer))
                 await writer.drain()
         except (
             ConnectionError,
@@ -87,66 +72,6 @@ class DatabaseServer:
             self._writers.discard(writer)
             writer.close()
 
-    def _answer(self, method: str, target: str, body: bytes) -> tuple[int, dict[str, object]]:
-        try:
-            return 200, self._dispatch(method, target, body)
-        except _ApiError as error:
-            reason = _REASONS[error.status]
-            detail = {"message": str(error), "domain": "global", "reason": reason}
-            status = {"code": error.status, "message": str(error), "errors": [detail]}
-            return error.status, {"error": status}
-
-    def _dispatch(self, method: str, target: str, body: bytes) -> dict[str, object]:
-        parts = urlsplit(target)
-        limit = int(parse_qs(parts.query).get("maxResults", ["100"])[0])
-        if method == "GET" and (match := _DATASETS.fullmatch(parts.path)):
-            self._check_project(match[1])
-            return self._list_datasets(limit)
-        match = _TABLE.fullmatch(parts.path)
-        if match and (method, match[4]) in {("GET", "data"), ("POST", "insertAll")}:
-            self._check_project(match[1])
-            rows = self._find_table(match[2], match[3])
-            return _list_rows(rows, limit) if method == "GET" else _insert_rows(rows, body)
-        raise _ApiError(501, f"not supported by embedded staging: {method} {parts.path}")
-
-    def _check_project(self, project: str) -> None:
-        if project != self._project:
-            raise _ApiError(404, f"Not found: Project {project}")
-
-    def _find_table(self, dataset: str, table: str) -> deque[Row]:
-        rows = self._tables.get((dataset, table))
-        if rows is None:
-            raise _ApiError(404, f"Not found: Table {self._project}:{dataset}.{table}")
-        return rows
-
-    def _list_datasets(self, limit: int) -> dict[str, object]:
-        names = list(dict.fromkeys(dataset for dataset, _ in self._tables))[:limit]
-        return {
-            "kind": "bigquery#datasetList",
-            "datasets": [
-                {"datasetReference": {"projectId": self._project, "datasetId": name}}
-                for name in names
-            ],
-        }
-
-
-def _list_rows(rows: deque[Row], limit: int) -> dict[str, object]:
-    # BigQuery gives no order here; the newest first keeps the service's answer useful.
-    newest = [rows[-place] for place in range(1, min(limit, len(rows)) + 1)]
-    return {
-        "kind": "bigquery#tableDataList",
-        "totalRows": str(len(rows)),
-        "rows": [{"f": [{"v": row.get(column)} for column in RUN_COLUMNS]} for row in newest],
-    }
-
-
-def _insert_rows(rows: deque[Row], body: bytes) -> dict[str, object]:
-    try:
-        rows.extend(entry["json"] for entry in json.loads(body)["rows"])
-    except (ValueError, KeyError, TypeError):
-        raise _ApiError(400, "Invalid insertAll request") from None
-    return {"kind": "bigquery#tableDataInsertAllResponse"}
-
 
 def _parse_head(head: bytes) -> tuple[str, str, int]:
     first, *lines = head.decode("latin-1").split("\r\n")
@@ -156,7 +81,7 @@ def _parse_head(head: bytes) -> tuple[str, str, int]:
         name, _, value = line.partition(":")
         if name.lower() == "content-length":
             length = int(value)
-    if not 0 <= length <= _MAX_BODY:
+    if not 0 <= length <= MAX_BODY_BYTES:
         raise ValueError("the body is too long")
     return method, target, length
 
