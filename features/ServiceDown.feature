@@ -2,11 +2,9 @@
 Feature: ServiceDown
   No instance of the service has answered Prometheus for a minute.
 
-  Background:
-    Given the service is healthy and under load
-
   @loop
-  Scenario Outline: <mitigation> mends <fault>
+  Scenario Outline: <mitigation> mends <fault> on <platform>
+    Given the service is healthy and under load on <platform>
     When the fault <fault> breaks the service
     Then ServiceDown fires
     And assess puts ServiceDown first and recommends <mitigation>
@@ -19,13 +17,16 @@ Feature: ServiceDown
     Then the service is back at its baseline
 
     Examples:
-      | fault               | mitigation        | restore                  |
-      | crash-under-traffic | mitigate.rollback | mitigate.release-traffic |
-      | lost-image          | mitigate.rollback | mitigate.release-traffic |
-      | frozen-instances    | mitigate.restart  | mitigate.undo            |
+      | fault               | platform   | mitigation        | restore                  |
+      | crash-under-traffic | Cloud Run  | mitigate.rollback | mitigate.release-traffic |
+      | crash-under-traffic | Kubernetes | mitigate.rollback | nothing                  |
+      | lost-image          | Cloud Run  | mitigate.rollback | mitigate.release-traffic |
+      | frozen-instances    | Cloud Run  | mitigate.restart  | mitigate.undo            |
+      | frozen-instances    | Kubernetes | mitigate.restart  | mitigate.undo            |
 
   @control
-  Scenario Outline: without <mitigation>, <fault> stays red
+  Scenario Outline: without <mitigation>, <fault> stays red on <platform>
+    Given the service is healthy and under load on <platform>
     When the fault <fault> breaks the service
     Then ServiceDown fires
     And assess puts ServiceDown first and recommends <mitigation>
@@ -33,7 +34,9 @@ Feature: ServiceDown
     Then ServiceDown keeps firing for 10 minutes of the service's time
 
     Examples:
-      | fault               | mitigation        |
-      | crash-under-traffic | mitigate.rollback |
-      | lost-image          | mitigate.rollback |
-      | frozen-instances    | mitigate.restart  |
+      | fault               | platform   | mitigation        |
+      | crash-under-traffic | Cloud Run  | mitigate.rollback |
+      | crash-under-traffic | Kubernetes | mitigate.rollback |
+      | lost-image          | Cloud Run  | mitigate.rollback |
+      | frozen-instances    | Cloud Run  | mitigate.restart  |
+      | frozen-instances    | Kubernetes | mitigate.restart  |

@@ -50,11 +50,11 @@ def test_feature_is_whole(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FEATURES, ids=lambda path: path.name)
 def test_every_loop_has_its_control(path: Path) -> None:
-    """Each fault and mitigation of the loops is also run with the mitigation withheld."""
+    """Each fault, platform and mitigation of the loops is also run with it withheld."""
     pairs: dict[str, set[tuple[str, ...]]] = {"@loop": set(), "@control": set()}
     for scenario in scenarios_of(parse(path)):
         for tag in scenario["tags"]:
-            pairs[tag["name"]] |= {row[:2] for row in rows_of(scenario)}
+            pairs[tag["name"]] |= {row[:3] for row in rows_of(scenario)}
     assert pairs["@loop"]
     assert pairs["@loop"] == pairs["@control"]
 

@@ -9,12 +9,15 @@ import requests
 from pytest_bdd import parsers, then
 
 from tests.support.embedded import Embedded
-from tests.support.recorder import ScenarioRecord
+from tests.support.others import Others, read_others
+from tests.support.recorder import ScenarioRecord, StepRecord
 from tests.support.waiting import hold, wait_until
 
 FIRE_DEADLINE_S = 60.0
 CLEAR_DEADLINE_S = 60.0
 ANSWERS_IN_A_ROW = 50
+UNMOVED_SHARE = 0.01
+UNMOVED_RATIO, UNMOVED_MS = 1.5, 20.0
 REQUEST_DEADLINE_S = 10.0
 
 
@@ -72,6 +75,19 @@ def requests_succeed(staging: Embedded) -> None:
         requests.get(url, timeout=REQUEST_DEADLINE_S).status_code for _ in range(ANSWERS_IN_A_ROW)
     ]
     assert sum(code == requests.codes.ok for code in codes) >= ANSWERS_IN_A_ROW - 1, codes
+
+
+@then("the other tenants notice nothing")
+def others_notice_nothing(
+    staging: Embedded, step_record: StepRecord, recommended: list[str], before: list[Others]
+) -> None:
+    """The failures and the latency of everyone whom the change does not name have not moved."""
+    [then_] = before
+    after = read_others(staging, recommended)
+    step_record.output = f"before: {then_}\nafter:  {after}\n"
+    assert after.requests_per_second > 0, step_record.output
+    assert after.failed_share <= then_.failed_share + UNMOVED_SHARE, step_record.output
+    assert after.p95_ms <= then_.p95_ms * UNMOVED_RATIO + UNMOVED_MS, step_record.output
 
 
 @then("assess says that the deployment failed and traffic never moved")

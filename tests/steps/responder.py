@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
+from pathlib import Path
 
+import pytest
 from pytest_bdd import parsers, then, when
 
 from tests.support.embedded import Embedded
+from tests.support.others import Others, read_others
 from tests.support.recorder import ScenarioRecord, StepRecord
 
-ARGUMENTS = {
-    "mitigate.scale-up": ("--min-instances=10", "--max-instances=20"),
-}
+
+@pytest.fixture
+def recommended() -> list[str]:
+    """Return the words of the command that triage recommended; empty before it did."""
+    return []
+
+
+@pytest.fixture
+def before() -> list[Others]:
+    """Return what the other tenants saw just before the mitigation; empty before that."""
+    return []
 
 
 @then(parsers.parse("assess puts {alert} first and recommends {mitigation}"))
@@ -19,10 +32,11 @@ def assess_names(
     staging: Embedded,
     scenario_record: ScenarioRecord,
     step_record: StepRecord,
+    recommended: list[str],
     alert: str,
     mitigation: str,
 ) -> None:
-    """Triage ranks this alert first and names the command that mends it."""
+    """Triage ranks this alert first and names the command that mends it, arguments included."""
     scenario_record.mitigation = mitigation
     step_record.command = "invoke assess"
     shown = staging.invoke("assess")
@@ -30,25 +44,47 @@ def assess_names(
     assert shown.returncode == 0, shown.output
     finding = next(line for line in shown.stdout.splitlines()[1:] if line.strip())
     assert finding.startswith(f"{alert} "), shown.output
-    assert f"Next: invoke {mitigation}" in shown.stdout, shown.output
+    found = re.search(rf"^Next: invoke ({re.escape(mitigation)}\b.*)$", shown.stdout, re.MULTILINE)
+    assert found, shown.output
+    recommended[:] = shlex.split(found[1])
 
 
 @then(parsers.parse("a dry run of {mitigation} changes nothing"))
-def dry_run(staging: Embedded, step_record: StepRecord, mitigation: str) -> None:
-    """The plan is shown, and neither Cloud Run nor the record of changes has moved."""
-    before = staging.read_service()["etag"]
-    run_command(staging, step_record, mitigation, "--dry-run")
-    assert staging.read_service()["etag"] == before
+def dry_run(
+    staging: Embedded, step_record: StepRecord, recommended: list[str], mitigation: str
+) -> None:
+    """The plan is shown, and neither the configuration nor the record of changes has moved."""
+    assert recommended[0] == mitigation
+    before = staging.read_version()
+    run_command(staging, step_record, *recommended, "--dry-run")
+    assert staging.read_version() == before
     assert staging.invoke("mitigate", "--json").json()["data"]["open"] == []
 
 
 @when(parsers.parse("the responder runs {mitigation}"))
 def run_mitigation(
-    staging: Embedded, step_record: StepRecord, clock: dict[str, float], mitigation: str
+    staging: Embedded,
+    step_record: StepRecord,
+    clock: dict[str, float],
+    recommended: list[str],
+    before: list[Others],
+    mitigation: str,
 ) -> None:
-    """Type the page's own command; it must report its change as verified."""
+    """Type the command as triage gave it; it must report its change as verified."""
+    assert recommended[0] == mitigation
+    before[:] = [read_others(staging, recommended)]
     clock["mitigating"] = time.monotonic()
-    run_command(staging, step_record, mitigation)
+    run_command(staging, step_record, *recommended)
+
+
+@when("the tenants use their new keys")
+def use_new_keys(staging: Embedded, recommended: list[str]) -> None:
+    """Hand every tenant the file with its key, as an engineer would, and nothing on a screen."""
+    [tenants] = [word.removeprefix("--tenants=") for word in recommended if "--tenants=" in word]
+    for tenant in tenants.split(","):
+        [file] = sorted(find_key_files(staging.state, tenant))
+        assert file.stat().st_mode & 0o777 == 0o600, file
+        staging.control("/keys", {"tenant": tenant, "file": str(file)})
 
 
 @when(parsers.parse("the responder withholds {mitigation}"))
@@ -63,8 +99,13 @@ def restore(staging: Embedded, step_record: StepRecord, restore: str) -> None:
         run_command(staging, step_record, restore)
 
 
+def find_key_files(folder: Path, tenant: str) -> list[Path]:
+    """Return the files with an issued key of this tenant."""
+    return [one for one in (folder / "keys").glob(f"*{tenant}*") if one.is_file()]
+
+
 def run_command(staging: Embedded, step_record: StepRecord, step: str, *more: str) -> None:
-    """Run a change with the arguments that its page gives, and keep what it printed."""
-    done = staging.invoke(step, *ARGUMENTS.get(step, ()), *more)
+    """Run a change and keep what it printed; it must end well."""
+    done = staging.invoke(step, *more)
     step_record.command, step_record.output = done.command, done.output
     assert done.returncode == 0, done.output

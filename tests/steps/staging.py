@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from pytest_bdd import given, parsers, then, when
@@ -13,7 +14,7 @@ from tests.support.waiting import wait_until, wait_until_held
 
 BASELINE_DEADLINE_S = 30.0
 HEALTHY_PAST_S = 5 * 60
-BASELINE_SCALING = {"minInstanceCount": 2, "maxInstanceCount": 10}
+PLATFORMS = {"Cloud Run": "cloud_run", "Kubernetes": "kubernetes"}
 
 
 @pytest.fixture
@@ -22,15 +23,27 @@ def clock() -> dict[str, float]:
     return {}
 
 
-@given("the service is healthy and under load")
-def service_is_healthy(staging: Embedded) -> None:
+@pytest.fixture
+def baseline() -> list[Any]:
+    """Return the configuration that the scenario began with; empty before it has."""
+    return []
+
+
+@given(parsers.parse("the service is healthy and under load on {platform}"))
+def service_is_healthy(
+    staging: Embedded, scenario_record: ScenarioRecord, baseline: list[Any], platform: str
+) -> None:
     """Start from the clean baseline, and give the rules' windows a healthy past to look at."""
+    scenario_record.platform = platform
+    if staging.platform != PLATFORMS[platform]:
+        staging.reset(PLATFORMS[platform])
     wait_until_held(
         lambda: is_quiet(staging),
         seconds=HEALTHY_PAST_S / staging.time_scale,
         deadline_s=BASELINE_DEADLINE_S,
         what="healthy",
     )
+    baseline[:] = [read_configuration(staging)]
 
 
 @when(parsers.parse("the fault {fault} breaks the service"))
@@ -51,18 +64,34 @@ def fix_cause(staging: Embedded, fault: str) -> None:
 
 
 @then("the service is back at its baseline")
-def service_is_back(staging: Embedded) -> None:
-    """Everything is as it was: healthy, traffic on the latest revision, nothing left in force."""
+def service_is_back(staging: Embedded, baseline: list[Any]) -> None:
+    """Everything is as it was: healthy, nothing left in force, the configuration as at first."""
+    check = follows_latest if staging.platform == "cloud_run" else is_rolled_out
     wait_until(
-        lambda: is_healthy(staging) and follows_latest(staging),
+        lambda: is_healthy(staging) and check(staging),
         deadline_s=BASELINE_DEADLINE_S,
         what=f"the baseline; status: {staging.control('/status')}",
     )
-    template_scaling = staging.read_service()["template"]["scaling"]
-    assert template_scaling == BASELINE_SCALING
+    assert [read_configuration(staging)] == baseline
     in_force = staging.invoke("mitigate", "--json")
     assert in_force.returncode == 0, in_force.output
     assert in_force.json()["data"]["open"] == []
+
+
+def read_configuration(staging: Embedded) -> dict[str, Any]:
+    """Return what a responder may have changed; the image aside, which a fix replaces."""
+    if staging.platform == "cloud_run":
+        template = staging.read_service()["template"]
+        container, scaling = template["containers"][0], template["scaling"]
+    else:
+        spec = staging.read_deployment()["spec"]
+        container, scaling = spec["template"]["spec"]["containers"][0], spec["replicas"]
+    return {
+        "scaling": scaling,
+        "limits": container["resources"]["limits"],
+        "environment": container.get("env", []),
+        "denied": [rule for rule in staging.read_policy() if rule["action"] != "allow"],
+    }
 
 
 def is_healthy(staging: Embedded) -> bool:
@@ -82,3 +111,11 @@ def follows_latest(staging: Embedded) -> bool:
     return bool(
         share["type"] == "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST" and share["percent"] == 100
     )
+
+
+def is_rolled_out(staging: Embedded) -> bool:
+    """Return whether every replica of the Deployment is of its latest template, and available."""
+    deployment = staging.read_deployment()
+    status, wanted = deployment["status"], deployment["spec"]["replicas"]
+    counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
+    return counts == [wanted] * 3

@@ -60,6 +60,10 @@ class Embedded:
         rules = str(REPOSITORY / "checks" / "alerts.yml")
         done = self._staging("up", "--rules", rules, "--time-scale", str(self.time_scale))
         assert done.returncode == 0, done.stdout + done.stderr
+        self.read_endpoints()
+
+    def read_endpoints(self) -> None:
+        """Read anew where everything listens, and which platform serves."""
         self.endpoints = json.loads((self.directory / "endpoints.json").read_text())
 
     def stop(self) -> None:
@@ -89,10 +93,16 @@ class Embedded:
         found: dict[str, Any] = answer.json()
         return found
 
-    def reset(self) -> None:
-        """Bring the clean baseline back, the runbook's own record included."""
-        self.control("/reset", {})
+    def reset(self, platform: str = "cloud_run") -> None:
+        """Bring a platform's clean baseline back, the runbook's own record included."""
+        self.control("/reset", {"platform": platform})
+        self.read_endpoints()
         shutil.rmtree(self.state, ignore_errors=True)
+
+    @property
+    def platform(self) -> str:
+        """What the service runs on now: `cloud_run` or `kubernetes`."""
+        return str(self.endpoints["platform"])
 
     def environment(self) -> dict[str, str]:
         """Return the environment in which the runbook acts on this staging and no other."""
@@ -144,4 +154,36 @@ class Embedded:
         answer = requests.get(place["api"] + path, timeout=REQUEST_DEADLINE_S)
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
+        return found
+
+    def read_deployment(self) -> dict[str, Any]:
+        """Return the Deployment as the Kubernetes API gives it."""
+        place = self.endpoints
+        path = f"/apis/apps/v1/namespaces/{place['namespace']}/deployments/{place['deployment']}"
+        answer = requests.get(place["api"] + path, timeout=REQUEST_DEADLINE_S)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def read_policy(self) -> list[dict[str, Any]]:
+        """Return the rules of the security policy as compute's `securityPolicies.get` gives it."""
+        place = self.endpoints
+        path = (
+            f"/compute/v1/projects/{place['project']}"
+            f"/global/securityPolicies/{place['security_policy']}"
+        )
+        answer = requests.get(place["api"] + path, timeout=REQUEST_DEADLINE_S)
+        answer.raise_for_status()
+        rules: list[dict[str, Any]] = answer.json()["rules"]
+        return rules
+
+    def read_version(self) -> tuple[str, list[dict[str, Any]]]:
+        """Return what any change of the configuration in force would alter."""
+        if self.platform == "kubernetes":
+            return str(self.read_deployment()["metadata"]["generation"]), self.read_policy()
+        return str(self.read_service()["etag"]), self.read_policy()
+
+    def read_load(self) -> dict[str, Any]:
+        """Return what the tenants' clients see, over their last five seconds."""
+        found: dict[str, Any] = self.control("/status")["load"]
         return found

@@ -44,6 +44,7 @@ class ScenarioRecord:
     started: str
     mitigation: str | None = None
     fault: str | None = None
+    platform: str | None = None
     outcome: str = "failed"
     error: str | None = None
     seconds: float = 0.0
