@@ -18,26 +18,28 @@ from staging.service.errors import (
     UpstreamResetError,
 )
 from staging.service.logs import write_log, write_traceback
-from staging.service.tenants import UNKNOWN_TENANT, read_claimed_tenant
+from staging.service.tenants import UNKNOWN_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
 
+    from staging.service.access import Access
     from staging.service.builds import Build, Journal
     from staging.service.capacity import Capacity
     from staging.service.database import Database
     from staging.service.metadata import MetadataLog
     from staging.service.metrics import Metrics
     from staging.service.settings import Settings
-    from staging.service.tenants import KeyRing
 
 # A request over this many rows costs this many CPU-seconds on average, evenly spread by +/- 50 %.
 USUAL_ROWS = 1000
 USUAL_COST_S = 0.020
 MAX_ROWS = 1_000_000
 _SPREAD = (0.5, 1.5)
+# A request that takes longer leaves a line in the log: the threshold of HighLatencyP95.
+SLOW_MS = 1000.0
 
 
 @dataclass
@@ -50,7 +52,7 @@ class Runtime:
     capacity: Capacity
     database: Database
     metadata: MetadataLog
-    keys: KeyRing
+    access: Access
     journal: Journal
     started_at: float = field(default_factory=time.time)
     shutting_down: bool = False
@@ -67,6 +69,8 @@ class Exchange:
     started: float
     tenant_id: str = UNKNOWN_TENANT
     pipeline_id: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    """What the answer bears besides the usual headers."""
 
     async def read_rows(self) -> int:
         """Return how many rows the request is over: query or JSON field `rows`, 1000 if absent.
@@ -119,10 +123,8 @@ def _begin(request: Request, path: str) -> Exchange:
 
 async def _admit(runtime: Runtime, exchange: Exchange) -> None:
     key = exchange.request.headers.get("x-api-key", "")
-    tenant_id = runtime.keys.find_tenant(key)
-    if tenant_id is None:
-        raise AuthenticationError("the API key is missing or unknown", read_claimed_tenant(key))
-    exchange.tenant_id = tenant_id
+    exchange.tenant_id = runtime.access.authenticate(key, exchange.source_ip)
+    exchange.headers = runtime.access.admit(exchange.tenant_id, exchange.path)
     rows = await exchange.read_rows()
     # The module's own generator: Python seeds it anew in every forked process, and no other.
     cost_s = USUAL_COST_S * rows / USUAL_ROWS * random.uniform(*_SPREAD)  # noqa: S311 - no secret
@@ -135,19 +137,25 @@ def _answer_error(runtime: Runtime, exchange: Exchange, error: ServiceError) -> 
     if isinstance(error, AuthenticationError):
         exchange.tenant_id = error.tenant_id
         runtime.metrics.auth_failures.labels(error.tenant_id).inc()
-    return _answer(exchange, error.status_code, error.error_type, str(error), error.log_message)
+    message = error.log_message
+    if error.log_names_type:
+        message = f"{message}: {error.error_type}"
+    exchange.headers |= error.headers()
+    return _answer(
+        exchange, error.status_code, error.error_type, str(error), message, **error.log_fields()
+    )
 
 
 def _answer_unhandled(exchange: Exchange, error: Exception) -> Response:
     write_traceback(error)
     message = "the service failed to handle the request"
-    return _answer(exchange, 500, type(error).__name__, message, "unhandled exception")
+    name = type(error).__name__
+    return _answer(exchange, 500, name, message, f"unhandled exception: {name}")
 
 
 def _answer(
-    exchange: Exchange, status: int, error_type: str, detail: str, log_message: str
+    exchange: Exchange, status: int, error_type: str, detail: str, message: str, **fields: str
 ) -> Response:
-    message = log_message if status == 401 else f"{log_message}: {error_type}"  # noqa: PLR2004 - HTTP
     write_log(
         "ERROR" if status >= 500 else "WARNING",  # noqa: PLR2004 - HTTP's first server error
         message,
@@ -159,18 +167,32 @@ def _answer(
         duration_ms=_measure_ms(exchange),
         source_ip=exchange.source_ip,
         error_type=error_type,
+        **fields,
     )
     return JSONResponse({"error_type": error_type, "detail": detail}, status)
 
 
 def _finish(runtime: Runtime, exchange: Exchange, response: Response) -> None:
     response.headers["x-request-id"] = exchange.request_id
+    response.headers.update(exchange.headers)
     duration_ms = _measure_ms(exchange)
     runtime.metrics.requests.labels(
         exchange.tenant_id, exchange.request.method, exchange.path, str(response.status_code)
     ).inc()
-    runtime.metrics.request_duration.observe(duration_ms / 1000)
+    runtime.metrics.request_duration.observe(exchange.path, duration_ms / 1000)
+    runtime.metrics.tenant_duration.observe(exchange.tenant_id, duration_ms / 1000)
     runtime.journal.note(duration_ms)
+    if duration_ms > SLOW_MS:
+        write_log(
+            "WARNING",
+            "slow request",
+            tenant_id=exchange.tenant_id,
+            pipeline_id=exchange.pipeline_id,
+            request_id=exchange.request_id,
+            path=exchange.path,
+            status_code=response.status_code,
+            duration_ms=duration_ms,
+        )
 
 
 def _measure_ms(exchange: Exchange) -> float:

@@ -1,21 +1,22 @@
 """The service's metrics by their production names, each really kept.
 
-Not exported yet, because nothing here would maintain them: `rate_limit_hits_total`,
-`bigquery_bytes_processed_total`, `bigquery_quota_used_percent` and `system_disk_*`.
+Not exported yet, because nothing here would maintain them: `bigquery_bytes_processed_total`,
+`bigquery_quota_used_percent` and `system_disk_*`.
 """
 
 from __future__ import annotations
 
-import resource
-from pathlib import Path
+import time
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from staging.service.histogram import LabelledHistogram
+from staging.service.memory import read_used_bytes
 from staging.service.tenants import UNKNOWN_TENANT, list_pipelines, list_tenants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from prometheus_client.samples import Sample
 
@@ -38,13 +39,14 @@ _REQUEST_BUCKETS: Final = (
     3.5,
     5.0,
 )
+# Coarse: it is there to tell tenants apart, and there are many of them.
+_TENANT_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 # On both sides of 1800 s, the threshold of PipelineDurationExceeded.
 _PIPELINE_BUCKETS: Final = (0.1, 0.5, 1, 5, 30, 120, 600, 1200, 1800, 2400, 3600)
 # On both sides of 30 s, the threshold of BigQuerySlowQueries.
 _QUERY_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 20, 30, 45, 60, 300)
 # On both sides of 10 s, the threshold of MetadataLogLatency.
 _FLUSH_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 7.5, 10, 15, 30)
-_PAGE_BYTES: Final = resource.getpagesize()
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -56,7 +58,7 @@ class Metrics:
         """Create every metric, labelled with the instance's revision."""
         self._revision = revision
         self._prefixes: dict[tuple[str, ...], str] = {}
-        self._registry = registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self._create_request_metrics(registry)
         self._create_pipeline_metrics(registry)
         self._create_dependency_metrics(registry)
@@ -73,10 +75,39 @@ class Metrics:
             ["tenant_id", "method", "path", "status_code"],
             registry=registry,
         )
-        self.request_duration = Histogram(
-            "http_request_duration_seconds",
-            "API requests' duration.",
-            buckets=_REQUEST_BUCKETS,
+        self.request_duration = LabelledHistogram(
+            "http_request_duration_seconds", "API requests' duration.", "path", _REQUEST_BUCKETS
+        )
+        self.tenant_duration = LabelledHistogram(
+            "tenant_request_duration_seconds",
+            "API requests' duration by tenant.",
+            "tenant_id",
+            _TENANT_BUCKETS,
+        )
+        self._create_refusal_metrics(registry)
+
+    def _create_refusal_metrics(self, registry: CollectorRegistry) -> None:
+        self.rate_limit_hits = Counter(
+            "rate_limit_hits",
+            "Requests refused by a rate limit.",
+            ["tenant_id", "path"],
+            registry=registry,
+        )
+        self.auth_throttled = Counter(
+            "auth_throttled",
+            "Requests refused before their key was looked at: too many failures of the address.",
+            registry=registry,
+        )
+        self.tenant_blocked = Gauge(
+            "convergence_tenant_blocked",
+            "1 for a blocked tenant.",
+            ["tenant_id"],
+            registry=registry,
+        )
+        self.setting = Gauge(
+            "convergence_setting",
+            "The numeric settings in force by their dotted names.",
+            ["setting"],
             registry=registry,
         )
         self.auth_failures = Counter(
@@ -138,12 +169,19 @@ class Metrics:
         )
         self.connections = Gauge("active_connections", "Open connections.", registry=registry)
         memory = Gauge(
-            "system_memory_usage_bytes", "The process's resident memory.", registry=registry
+            "system_memory_usage_bytes", "The container's memory in use.", registry=registry
         )
-        memory.set_function(read_resident_bytes)
+        memory.set_function(read_used_bytes)
+        started = Gauge(
+            "process_start_time_seconds",
+            "When the process started, in seconds since the epoch.",
+            registry=registry,
+        )
+        started.set(time.time())
 
     def create_series(self, method: str, path: str) -> None:
         """Create a route's series at 0: a rate needs the sample before the first error."""
+        self.request_duration.create(path)
         for tenant in list_tenants():
             for status in _PRECREATED_STATUS:
                 self.requests.labels(tenant, method, path, status)
@@ -155,11 +193,13 @@ class Metrics:
         times a second: here the label part of a line is formatted once.
         """
         lines: list[str] = []
-        for family in self._registry.collect():
+        for family in self.registry.collect():
             name = f"{family.name}_total" if family.type == "counter" else family.name
             lines.append(f"# HELP {name} {family.documentation}")
             lines.append(f"# TYPE {name} {family.type}")
             lines += self._render_samples(family.samples)
+        for histogram in (self.request_duration, self.tenant_duration):
+            lines += histogram.render(self._format_labels)
         return ("\n".join(lines) + "\n").encode()
 
     def _render_samples(self, samples: Iterable[Sample]) -> list[str]:
@@ -173,14 +213,14 @@ class Metrics:
         return lines
 
     def _format_prefix(self, sample: Sample) -> str:
-        labels = {**sample.labels, "revision": self._revision}
-        pairs = ",".join(f'{name}="{_escape(value)}"' for name, value in labels.items())
-        return f"{sample.name}{{{pairs}}}"
+        return f"{sample.name}{self._format_labels(sample.labels)}"
 
-
-def read_resident_bytes() -> float:
-    """Return this process's resident memory in bytes."""
-    return float(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+    def _format_labels(self, labels: Mapping[str, str]) -> str:
+        pairs = ",".join(
+            f'{name}="{_escape(value)}"'
+            for name, value in {**labels, "revision": self._revision}.items()
+        )
+        return f"{{{pairs}}}"
 
 
 def _escape(value: str) -> str:
