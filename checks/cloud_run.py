@@ -6,6 +6,7 @@ is served. Only the second says where requests go.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from checks.http import DEADLINE_S, get_json
 from checks.names import service_path, short_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from checks.target import Target
 
 LATEST = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
@@ -72,10 +75,26 @@ class Service:
     scaling: dict[str, Any] = field(default_factory=dict)
     raw: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def shares(self) -> dict[str, int]:
+        """The percentage of traffic that each revision is served, without those at 0."""
+        return serving_shares(self)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether traffic is bound to revisions by name, so that a deployment gets none."""
+        return is_pinned(self)
+
 
 @dataclass(frozen=True)
 class Revision:
-    """A revision; `created` is an RFC 3339 time, `failed` says that it never became ready."""
+    """A revision: of Cloud Run, or a ReplicaSet of Kubernetes.
+
+    Attributes:
+        created: An RFC 3339 time.
+        failed: Whether it never became ready.
+        build: What its container runs, as `describe_build` tells it.
+    """
 
     name: str
     created: str
@@ -85,6 +104,7 @@ class Revision:
     message: str
     min_instances: int
     max_instances: int
+    build: str = ""
     raw: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -180,8 +200,15 @@ def parse_revision(raw: dict[str, Any]) -> Revision:
         message=str(condition.get("message", "")),
         min_instances=int(scaling.get("minInstanceCount", 0)),
         max_instances=int(scaling.get("maxInstanceCount", 0)),
+        build=describe_build(containers[0]),
         raw=raw,
     )
+
+
+def describe_build(container: Mapping[str, Any]) -> str:
+    """Return what a container runs: image, command, environment; not how much it may use."""
+    kept = {key: container.get(key) for key in ("image", "command", "args", "env", "envFrom")}
+    return json.dumps({key: value for key, value in kept.items() if value}, sort_keys=True)
 
 
 def _parse_target(entry: dict[str, Any]) -> TrafficTarget:

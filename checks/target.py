@@ -6,7 +6,7 @@ import ipaddress
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -85,6 +85,22 @@ class Target:
     def deployment_name(self) -> str:
         """The name of the Deployment: `deployment`, or the service's."""
         return self.deployment or self.service
+
+    def on_platform(self, platform: str) -> Target:
+        """Return the target as it is on `platform`; "" is the target's own.
+
+        Raises:
+            UsageError: There is no such platform.
+        """
+        if platform in {"", self.platform}:
+            return self
+        if platform not in PLATFORMS:
+            raise UsageError(
+                f"There is no platform {platform!r}.",
+                next_step=f"--platform={' or --platform='.join(PLATFORMS)}",
+                subject=platform,
+            )
+        return replace(self, platform=platform)
 
     @property
     def embedded(self) -> bool:

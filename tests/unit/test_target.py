@@ -136,3 +136,11 @@ def test_a_platform_or_network_that_is_none_is_usage(
 ) -> None:
     with pytest.raises(UsageError):
         load_with(tmp_path, monkeypatch, **endpoints)
+
+
+def test_a_platform_given_by_name_is_looked_at_instead() -> None:
+    target = make_target()
+    assert target.on_platform("").platform == "cloud_run"
+    assert target.on_platform("kubernetes").platform == "kubernetes"
+    with pytest.raises(UsageError, match="no platform 'kubernets'"):
+        target.on_platform("kubernets")
