@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 # The first module of a namespace gives it its description.
 MODULES: dict[str, tuple[str, ...]] = {
-    "assess": ("runbook.assess", "runbook.assess_errors", "runbook.triage"),
+    "assess": (
+        "runbook.assess",
+        "runbook.assess_errors",
+        "runbook.assess_load",
+        "runbook.triage",
+    ),
     "mitigate": ("runbook.mitigate",),
     "staging": ("runbook.staging",),
     "demo": ("runbook.demo",),
