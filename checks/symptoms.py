@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from checks.cloud_run import Revision, Service
+    from checks.kubernetes import Deployment
     from checks.logs import Entry
     from checks.traffic import Rates, Share
 
@@ -19,10 +20,13 @@ _CAPACITY_PERCENT = 85.0
 _MOST = 0.5
 _UNAVAILABLE = "503"
 _GATEWAY_TIMEOUT = 504
-_ENDED = ("Container terminated on signal", "Container called exit(")
+_ENDED = ("Container terminated on signal", "Container called exit(", "Container ended: ")
 # How an instance ends that the platform takes away: SIGTERM, obeyed or passed on by uvicorn.
 _TAKEN_AWAY = ("Container called exit(0)", "Container terminated on signal 15")
-_NOT_STARTED = ("STARTUP TCP probe failed", "failed to start", "' not found.", "not found in")
+_NOT_STARTED = (
+    *("STARTUP TCP probe failed", "failed to start", "' not found.", "not found in"),
+    "Container cannot start: ",
+)
 
 
 def exceeds(share: float, threshold: float | None) -> bool:
@@ -84,7 +88,9 @@ def came_with(began: str, created: str, within_s: float) -> bool:
     return 0 <= delay <= within_s
 
 
-def find_failed_deployment(service: Service, revisions: Sequence[Revision]) -> Revision | None:
+def find_failed_deployment(
+    service: Service | Deployment, revisions: Sequence[Revision]
+) -> Revision | None:
     """Return the newest revision if it never became ready, so that traffic never moved to it."""
     for revision in revisions:
         if revision.name == service.latest_created:
