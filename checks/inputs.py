@@ -14,11 +14,22 @@ MAX_INSTANCES = 1000  # Cloud Run's upper limit of a revision's instances
 DEFAULT_MAX_INSTANCES = 100  # its limit where a revision names none
 
 _RESOURCE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+_TENANT = re.compile(r"[a-zA-Z0-9_-]{3,64}")
 
 
 def check_revision_name(value: str) -> str:
     """Return `value` if Cloud Run could have a revision of that name; raises UsageError."""
     return _match(_RESOURCE, value, "a revision's name", "invoke assess.revisions lists them")
+
+
+def check_tenant(value: str) -> str:
+    """Return `value` if the service could have a tenant of that id; raises UsageError."""
+    return _match(_TENANT, value, "a tenant's id", "invoke assess.api-keys lists them")
+
+
+def is_tenant(value: str) -> bool:
+    """Return whether `value`, such as what a refused key claims, could be a tenant's own id."""
+    return value != "unknown" and _TENANT.fullmatch(value) is not None
 
 
 def check_count(name: str, value: int, *, minimum: int, maximum: int) -> int:
