@@ -84,32 +84,6 @@ class Metrics:
             "tenant_id",
             _TENANT_BUCKETS,
         )
-        self._create_refusal_metrics(registry)
-
-    def _create_refusal_metrics(self, registry: CollectorRegistry) -> None:
-        self.rate_limit_hits = Counter(
-            "rate_limit_hits",
-            "Requests refused by a rate limit.",
-            ["tenant_id", "path"],
-            registry=registry,
-        )
-        self.auth_throttled = Counter(
-            "auth_throttled",
-            "Requests refused before their key was looked at: too many failures of the address.",
-            registry=registry,
-        )
-        self.tenant_blocked = Gauge(
-            "convergence_tenant_blocked",
-            "1 for a blocked tenant.",
-            ["tenant_id"],
-            registry=registry,
-        )
-        self.setting = Gauge(
-            "convergence_setting",
-            "The numeric settings in force by their dotted names.",
-            ["setting"],
-            registry=registry,
-        )
         self.auth_failures = Counter(
             "auth_failures", "Refused API keys.", ["tenant_id"], registry=registry
         )
