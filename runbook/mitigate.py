@@ -52,12 +52,14 @@ def rollback(
     from checks.target import load_target
     from runbook.changes import planners
     from runbook.changes.change import run_change
+    from runbook.changes.cloud_run import CloudRun
 
     target = load_target()
+    system = CloudRun(target)
     named = "" if to is None else check_revision_name(to)
 
     def plan(state: State, change: str) -> Plan:
-        revisions = _read_revisions(target)
+        revisions = system.read_revisions()
         notes: dict[str, Any] = {}
         chosen = named or _find_pinned(target, state)
         if not chosen:
@@ -70,7 +72,7 @@ def rollback(
         pinned = change.intent.after.get("traffic", [{}])[0].get("revision")
         return change.step == "mitigate.rollback" and named in ("", pinned)
 
-    return run_change(target, plan, dry_run=dry_run, yes=yes, resumes=resumes)
+    return run_change(system, plan, dry_run=dry_run, yes=yes, resumes=resumes)
 
 
 @step(
@@ -92,21 +94,23 @@ def restart(_c: Context, dry_run: bool = False, yes: bool = False) -> Report:
     from checks.target import load_target
     from runbook.changes import planners
     from runbook.changes.change import run_change
+    from runbook.changes.cloud_run import CloudRun
 
     target = load_target()
+    system = CloudRun(target)
 
     def plan(state: State, change: str) -> Plan:
         return planners.plan_restart(
             target,
             state,
-            _read_revisions(target),
+            system.read_revisions(),
             change=change,
             stamp=f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}",
-            image=_read_serving_digest(target, state),
+            image=system.read_serving_digest(state),
         )
 
     return run_change(
-        target,
+        system,
         plan,
         dry_run=dry_run,
         yes=yes,
@@ -144,18 +148,20 @@ def scale_up(
     from checks.target import load_target
     from runbook.changes import planners
     from runbook.changes.change import run_change
+    from runbook.changes.cloud_run import CloudRun
 
     least, most = check_instance_bounds(min_instances, max_instances)
     target = load_target()
+    system = CloudRun(target)
 
     def plan(state: State, change: str) -> Plan:
         return planners.plan_scaling(
             target,
             state,
-            _read_revisions(target),
+            system.read_revisions(),
             scaling={"min": least, "max": most},
             change=change,
-            image=_read_serving_digest(target, state),
+            image=system.read_serving_digest(state),
             force=force,
         )
 
@@ -163,7 +169,7 @@ def scale_up(
         asked = change.intent.detail.get("patch", {}).get("scaling")
         return change.step == "mitigate.scale-up" and asked == {"min": least, "max": most}
 
-    return run_change(target, plan, dry_run=dry_run, yes=yes, resumes=resumes)
+    return run_change(system, plan, dry_run=dry_run, yes=yes, resumes=resumes)
 
 
 @step(
@@ -179,17 +185,19 @@ def release_traffic(
     from checks.target import load_target
     from runbook.changes import planners
     from runbook.changes.change import run_change
+    from runbook.changes.cloud_run import CloudRun
     from runbook.changes.in_force import find_left
     from runbook.timeline import open_timeline
 
     target = load_target()
+    system = CloudRun(target)
     left = find_left(open_timeline(target.name).changes())
 
     def plan(state: State, change: str) -> Plan:
         return planners.plan_release(target, state, change=change, left=left, force=force)
 
     return run_change(
-        target,
+        system,
         plan,
         dry_run=dry_run,
         yes=yes,
@@ -211,8 +219,8 @@ def undo(
     """
     from checks.target import load_target
     from runbook.changes.change import run_change
-    from runbook.changes.state import read_digest
-    from runbook.changes.undo import choose_change, plan_undo
+    from runbook.changes.system import open_system
+    from runbook.changes.undo import choose_change
     from runbook.timeline import find_overwritten, open_timeline
 
     target = load_target()
@@ -226,18 +234,13 @@ def undo(
             data={"change": None, "status": "unchanged"},
         )
 
-    def plan(state: State, attempt: str) -> Plan:
-        return plan_undo(
-            target,
-            state,
-            _read_revisions(target),
-            chosen,
-            attempt=attempt,
-            read_digest=lambda revision: read_digest(target, revision),
-            overwritten=frozenset(find_overwritten(changes, chosen)),
-        )
+    system = open_system(target, chosen.system)
+    overwritten = frozenset(find_overwritten(changes, chosen))
 
-    return run_change(target, plan, dry_run=dry_run, yes=yes)
+    def plan(reading: Any, attempt: str) -> Plan:  # noqa: ANN401 - a Reading of that system
+        return system.plan_undo(reading, chosen, attempt=attempt, overwritten=overwritten)
+
+    return run_change(system, plan, dry_run=dry_run, yes=yes)
 
 
 @step(default=True, name="open")
@@ -277,23 +280,6 @@ def _report_pin(pinned: str) -> Report:
         next_steps=("invoke assess", "invoke mitigate.release-traffic, when the latest is good"),
         data={"open": [], "note": f"Traffic is pinned: {pinned}."},
     )
-
-
-def _read_revisions(target: Target) -> dict[str, Revision]:
-    from checks.cloud_run import list_revisions
-    from runbook.changes.cloud_run import request_deadline_s
-
-    return {
-        revision.name: revision
-        for revision in list_revisions(target, deadline_s=request_deadline_s())
-    }
-
-
-def _read_serving_digest(target: Target, state: State) -> str:
-    from runbook.changes.state import read_digest
-
-    serving = state.serving
-    return read_digest(target, serving[0]) if serving else ""
 
 
 def _find_pinned(target: Target, state: State) -> str:

@@ -88,6 +88,16 @@ class Change:
         return self.rows[0].step
 
     @property
+    def system(self) -> str:
+        """The name of the system that it changes; rows without one are Cloud Run's."""
+        return str(self.intent.detail.get("system") or "cloud_run")
+
+    @property
+    def expires_at(self) -> str:
+        """When it is to be taken back, RFC 3339, or ""."""
+        return str(self.intent.detail.get("expires_at") or "")
+
+    @property
     def intent(self) -> Row:
         """The row that was written before anything was touched."""
         return self.rows[0]
@@ -237,7 +247,8 @@ def find_overwritten(changes: Sequence[Change], change: Change) -> set[str]:
     """Return the fields that later changes, applied and not undone, have written again."""
     written: set[str] = set()
     for later in list(changes)[[c.id for c in changes].index(change.id) + 1 :]:
-        if later.applied and later.last.phase != "undone":
+        same = later.system == change.system
+        if same and later.applied and later.last.phase != "undone":
             written |= set().union(*(_COVERS.get(f, frozenset({f})) for f in later.intent.after))
     return written
 

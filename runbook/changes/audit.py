@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from checks.target import is_loopback
+from checks.target import CLOUD_RUN, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,14 +67,14 @@ def disable_metadata_lookups() -> None:
 def _write(target: Target, entry: Mapping[str, Any]) -> None:
     client = make_client(target)
     logger = client.logger(LOG_NAME)  # type: ignore[no-untyped-call]
-    resource = {
-        "type": "cloud_run_revision",
-        "labels": {
-            "project_id": target.project,
-            "service_name": target.service,
-            "location": target.region,
-        },
-    }
     from google.cloud.logging_v2 import Resource
 
-    logger.log_struct(dict(entry), severity="NOTICE", resource=Resource(**resource))
+    resource = Resource(**_name_resource(target))
+    logger.log_struct(dict(entry), severity="NOTICE", resource=resource)
+
+
+def _name_resource(target: Target) -> dict[str, Any]:
+    if target.platform != CLOUD_RUN:
+        return {"type": "global", "labels": {"project_id": target.project}}
+    labels = {"service_name": target.service, "location": target.region}
+    return {"type": "cloud_run_revision", "labels": {"project_id": target.project, **labels}}

@@ -1,4 +1,4 @@
-"""Whom a change reaches: revisions and instances and, when Prometheus tells, tenants."""
+"""Whom a change reaches: revisions or pods, instances and, when Prometheus tells, tenants."""
 
 from __future__ import annotations
 
@@ -9,42 +9,32 @@ from checks.prometheus import query
 from checks.traffic import query_rates, share_by
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from checks.target import Target
-    from runbook.changes.plan import Plan
-    from runbook.changes.state import State
 
 _DEADLINE_S = 3.0
 _INSTANCES = 'count(up{job="convergence-api"} == 1)'
 
 
-def find_blast_radius(target: Target, state: State, plan: Plan) -> dict[str, Any]:
-    """Return revisions that gain or lose requests, and how many instances and tenants they have.
+def measure(target: Target, kind: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return the names under their kind, such as `revisions`, with all instances and tenants.
 
-    Numbers are None, with the reason under `unknown`, when Prometheus does not answer.
+    Numbers are None, with the reason under `unknown`, when Prometheus does not answer; `summary`
+    is the same in one line.
     """
-    revisions = list(state.serving)
-    if plan.patch.revision and plan.patch.revision not in revisions:
-        revisions.append(plan.patch.revision)
-    for share in plan.patch.traffic or []:
-        name = state.latest_ready if share["revision"] == "LATEST" else share["revision"]
-        if share["percent"] and name not in revisions:
-            revisions.append(name)
-    radius: dict[str, Any] = {"revisions": revisions, "instances": None, "tenants": None}
+    radius: dict[str, Any] = {kind: list(names), "instances": None, "tenants": None}
+    listed = ", ".join(names) or "none"
     try:
         radius["instances"] = _count(target, _INSTANCES)
         rates = query_rates(target, deadline_s=_DEADLINE_S)
         radius["tenants"] = len([s for s in share_by(rates, "tenant") if s.name])
     except RunbookError as error:
         radius["unknown"] = str(error)
-    return radius
-
-
-def describe(radius: dict[str, Any]) -> str:
-    """Return the blast radius in one line."""
-    names = ", ".join(radius["revisions"]) or "none"
-    if "unknown" in radius:
-        return f"revisions {names}; instances and tenants unknown, for Prometheus does not answer"
-    return f"revisions {names}; {radius['instances']} instances; {radius['tenants']} tenants"
+        told = f"{kind} {listed}; instances and tenants unknown, for Prometheus does not answer"
+        return radius | {"summary": told}
+    told = f"{kind} {listed}; {radius['instances']} instances; {radius['tenants']} tenants"
+    return radius | {"summary": told}
 
 
 def _count(target: Target, promql: str) -> int:

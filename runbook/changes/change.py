@@ -25,21 +25,21 @@ from checks.errors import (
     ProtectedTargetError,
     RunbookError,
 )
-from runbook.changes import audit, blast_radius, cloud_run, verify
-from runbook.changes.plan import Patch, Plan
+from runbook.changes import audit, verify
+from runbook.changes.plan import Plan
 from runbook.changes.report import make_report
-from runbook.changes.state import State, read_state
+from runbook.changes.system import Outcome, UncertainError
 from runbook.timeline import UNDO, Change, Timeline, new_change_id, open_timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from checks.target import Target
-    from runbook.changes.cloud_run import Outcome
+    from runbook.changes.system import Reading, System
     from runbook.changes.verify import Findings
     from runbook.report import Report
 
-    Planner = Callable[[State, str], Plan]
+    Planner = Callable[[Any, str], Plan]  # a Reading of the planner's own system
 
 INTERRUPTED_EXIT = 130
 # An older one is not what somebody who types the command now means to go on with.
@@ -62,11 +62,11 @@ class Session:
         unwritten: Why a row on what was sent is missing, or "".
     """
 
-    target: Target
+    system: System
     timeline: Timeline
     plan: Plan
     started: float
-    state: State
+    reading: Reading
     change: str = ""
     stage: str = "plan"
     unwritten: str = ""
@@ -91,7 +91,7 @@ class Session:
 
 
 def run_change(
-    target: Target,
+    system: System,
     planner: Planner,
     *,
     dry_run: bool,
@@ -100,21 +100,23 @@ def run_change(
 ) -> Report:
     """Carry a change through its parts and return its report.
 
-    `planner` makes the plan out of the state and a new change id. A change that was broken off
-    after it was applied, less than half an hour ago, and that `resumes` accepts, is verified
-    instead of made once more. The report's exit code is 0 when the change is verified (or was so
-    already) and 3 when it is not.
+    `planner` makes the plan out of a reading of the system and a new change id. A change that was
+    broken off after it was applied, less than half an hour ago, and that `resumes` accepts, is
+    verified instead of made once more. The report's exit code is 0 when the change is verified (or
+    was so already) and 3 when it is not.
 
     Raises:
-        RefusedError: It would be unsafe, or somebody else changed the service since the plan.
+        RefusedError: It would be unsafe, or somebody else changed the system since the plan.
         RunbookError: It failed and nothing was changed.
     """
     started = time.monotonic()
-    timeline = open_timeline(target.name)
+    timeline = open_timeline(system.target.name)
     session: Session | None = None
     try:
-        state, plan = make_plan(target, planner, _find_interrupted(timeline, resumes))
-        session = Session(target, timeline, plan, started, state, change=plan.undoes or plan.change)
+        interrupted = _find_interrupted(system, timeline, resumes)
+        reading, plan = make_plan(system, planner, interrupted)
+        known = plan.undoes or plan.change
+        session = Session(system, timeline, plan, started, reading, change=known)
         if dry_run:
             return _report(session, "planned", None)
         return _carry_out(session, yes=yes)
@@ -123,13 +125,13 @@ def run_change(
 
 
 def make_plan(
-    target: Target, planner: Planner, interrupted: Change | None = None
-) -> tuple[State, Plan]:
-    """Part 1: return the state and what is proposed to be done about it."""
-    state = read_state(target)
-    if interrupted is not None and _is_in_force(interrupted, state):
-        return state, _resume(interrupted, state)
-    return state, planner(state, new_change_id())
+    system: System, planner: Planner, interrupted: Change | None = None
+) -> tuple[Reading, Plan]:
+    """Part 1: return what is there and what is proposed to be done about it."""
+    reading = system.read()
+    if interrupted is not None and _is_in_force(interrupted, reading):
+        return reading, _resume(system, interrupted, reading)
+    return reading, planner(reading, new_change_id())
 
 
 def record(session: Session) -> None:
@@ -138,15 +140,15 @@ def record(session: Session) -> None:
 
 
 def apply(session: Session) -> Outcome:
-    """Part 3: send the change and wait for its operation; write what came of it.
+    """Part 3: send the change and wait until it is carried out; write what came of it.
 
     Raises:
         ConcurrentChangeError: Somebody else was faster; nothing was changed.
-        RunbookError: Cloud Run refused it, or never got it; nothing was changed.
+        RunbookError: The system refused it, or never got it; nothing was changed.
         NotVerifiedError: Nobody knows whether it was taken.
     """
     try:
-        operation = cloud_run.send_patch(session.target, session.plan)
+        handle = session.system.send(session.plan)
     except ConcurrentChangeError as error:
         told = _tell_conflict(session, str(error))
         session.write("failed", {"error": str(told)})
@@ -154,13 +156,14 @@ def apply(session: Session) -> Outcome:
     except RunbookError as error:
         session.write("failed", {"error": str(error)})
         raise
-    except cloud_run.UncertainError as error:
+    except UncertainError as error:
         _resolve_uncertainty(session, str(error))
         session.write_after("applied", {"note": f"taken, though the answer was lost: {error}"})
-        return cloud_run.Outcome(finished=False)
-    session.write_after("applied", {"operation": str(operation.operation.name)})
+        return Outcome(finished=False)
+    named = session.system.describe_handle(handle)
+    session.write_after("applied", {"operation": named} if named else {})
     session.stage = "wait"
-    return _wait(session, operation)
+    return _wait(session, handle)
 
 
 def verify_effect(session: Session, outcome: Outcome) -> Findings:
@@ -168,13 +171,8 @@ def verify_effect(session: Session, outcome: Outcome) -> Findings:
     from runbook.changes.progress import Progress
 
     with Progress() as progress:
-        return verify.watch(
-            session.target,
-            session.plan,
-            outcome,
-            progress.show,
-            lambda: read_state(session.target),
-        )
+        system = session.system
+        return verify.watch(system, session.plan, outcome, progress.show, system.read)
 
 
 def confirm(target: Target, plan: Plan, *, yes: bool) -> None:
@@ -211,12 +209,12 @@ def confirm(target: Target, plan: Plan, *, yes: bool) -> None:
 
 def _carry_out(session: Session, *, yes: bool) -> Report:
     plan = session.plan
-    outcome = cloud_run.Outcome()
+    outcome = Outcome()
     if plan.before == plan.after or plan.patch.empty:
         if not plan.resumes and not plan.undoes:
             return _report(session, "unchanged", _verify_unchanged(session))
     else:
-        confirm(session.target, plan, yes=yes)
+        confirm(session.system.target, plan, yes=yes)
         session.stage = "record"
         record(session)
         session.stage = "apply"
@@ -226,18 +224,18 @@ def _carry_out(session: Session, *, yes: bool) -> Report:
     return _conclude(session, findings)
 
 
-def _wait(session: Session, operation: Any) -> Outcome:  # noqa: ANN401 - as wait_for_operation
+def _wait(session: Session, handle: Any) -> Outcome:  # noqa: ANN401 - as System.wait
     from runbook.changes.progress import Progress
 
     with Progress() as progress:
-        progress.show("waiting: Cloud Run carries the change out")
-        deadline_s = verify.deadline_s(session.target)
-        return cloud_run.wait_for_operation(session.target, operation, deadline_s)
+        progress.show(f"waiting: {session.system.title} carries the change out")
+        deadline_s = verify.deadline_s(session.system.target)
+        return session.system.wait(handle, deadline_s)
 
 
 def _verify_unchanged(session: Session) -> Findings:
     session.stage = "look"
-    return verify_effect(session, cloud_run.Outcome())
+    return verify_effect(session, Outcome())
 
 
 def _conclude(session: Session, findings: Findings) -> Report:
@@ -252,23 +250,24 @@ def _conclude(session: Session, findings: Findings) -> Report:
     session.stage = "done"
     told = {
         "step": session.plan.step,
+        "system": session.plan.system,
         "change": session.change,
         "phase": phase,
         "before": session.plan.before,
         "after": session.plan.after,
     }
-    if not audit.write_entry(session.target, told):
+    if not audit.write_entry(session.system.target, told):
         findings.notes.append("Cloud Logging took no audit entry; the timeline has the change.")
     return _report(session, phase, findings)
 
 
 def _find_interrupted(
-    timeline: Timeline, accepts: Callable[[Change], bool] | None
+    system: System, timeline: Timeline, accepts: Callable[[Change], bool] | None
 ) -> Change | None:
     if accepts is None:
         return None
     for change in reversed(timeline.changes()):
-        young = _age_s(change) <= RESUMABLE_S
+        young = _age_s(change) <= RESUMABLE_S and change.system == system.name
         if young and change.interrupted and change.last.step != UNDO and accepts(change):
             return change
     return None
@@ -278,30 +277,34 @@ def _age_s(change: Change) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(change.last.at)).total_seconds()
 
 
-def _is_in_force(change: Change, state: State) -> bool:
-    return state.fields(change.intent.after) == change.intent.after
+def _is_in_force(change: Change, reading: Reading) -> bool:
+    return reading.fields(change.intent.after) == change.intent.after
 
 
-def _resume(change: Change, state: State) -> Plan:
+def _resume(system: System, change: Change, reading: Reading) -> Plan:
+    detail = change.intent.detail
     return Plan(
         step=change.step,
         change=change.id,
-        etag=state.etag,
-        generation=state.generation,
+        system=system.name,
+        version=reading.version,
+        generation=reading.generation,
         before=change.intent.after,
         after=change.intent.after,
-        patch=Patch(**change.intent.detail["patch"]),
+        patch=system.parse_patch(detail["patch"]),
         by_hand=(),
-        summary=f"Go on with {change.id}, which was broken off: {change.intent.detail['summary']}",
+        summary=f"Go on with {change.id}, which was broken off: {detail['summary']}",
         lasting=tuple(change.lasting),
+        symptoms=tuple(detail.get("symptoms", ("errors",))),
+        expires_at=change.expires_at,
         resumes=True,
     )
 
 
 def _resolve_uncertainty(session: Session, reason: str) -> None:
-    lost = f"Cloud Run gave no usable answer to the change ({reason})"
+    lost = f"{session.system.title} gave no usable answer to the change ({reason})"
     try:
-        now = read_state(session.target)
+        now = session.system.read()
     except RunbookError as error:
         session.write_after("not-verified", {"error": lost})
         raise NotVerifiedError(
@@ -310,7 +313,8 @@ def _resolve_uncertainty(session: Session, reason: str) -> None:
         ) from error
     if now.fields(session.plan.after) == session.plan.after:
         return
-    if now.generation == session.plan.generation:
+    untouched = now.fields(session.plan.before) == session.plan.before
+    if untouched and now.generation == session.plan.generation:
         session.write("failed", {"error": lost})
         raise ApiError(
             f"{lost}. Nothing was changed.",
@@ -323,26 +327,28 @@ def _resolve_uncertainty(session: Session, reason: str) -> None:
 
 
 def _tell_conflict(session: Session, fallback: str) -> ConcurrentChangeError:
+    system, service = session.system, session.system.target.service
     try:
-        told = cloud_run.describe_conflict(session.plan, read_state(session.target))
+        told = system.describe_conflict(session.plan, system.read())
     except RunbookError:
-        told = f"{fallback} Somebody changed {session.target.service}; nothing was changed here."
+        told = f"{fallback} Somebody changed {service}; nothing was changed here."
     return ConcurrentChangeError(
         told,
         next_step="Look at what is in force (invoke mitigate), then run the command again.",
-        subject=session.target.service,
+        subject=service,
     )
 
 
 def _describe_interruption(session: Session | None) -> InterruptedChangeError:
     if session is None or session.stage in {"plan", "look"}:
         return InterruptedChangeError("Interrupted; nothing was changed.", next_step="run it again")
+    title = session.system.title
     undo = session.plan.command
     again = f"invoke {session.plan.step} again to go on" if not session.plan.undoes else undo
     left = {
         "record": ("before anything was sent: nothing was changed", again),
         "apply": ("while the change was being sent: it may have been made or not", undo),
-        "wait": ("after Cloud Run took the change, before it was carried out", undo),
+        "wait": (f"after {title} took the change, before it was carried out", undo),
         "verify": ("after the change was made, before it was verified", undo),
         "done": ("after the change was made and verified", "invoke mitigate"),
     }
@@ -351,8 +357,9 @@ def _describe_interruption(session: Session | None) -> InterruptedChangeError:
 
 
 def _report(session: Session, status: str, findings: Findings | None) -> Report:
-    radius = blast_radius.find_blast_radius(session.target, session.state, session.plan)
+    radius = session.system.blast_radius(session.reading, session.plan)
     return make_report(
+        session.system,
         session.plan,
         change=session.change,
         status=status,

@@ -1,258 +1,176 @@
-"""Writes to Cloud Run through google-cloud-run's v2 client, one request a change, under an etag."""
+"""Cloud Run as a system that mitigations change: one service, its template and its traffic."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from checks.errors import ApiError, ConcurrentChangeError, UsageError
-from checks.target import is_loopback
-from runbook.changes.state import LATEST, RESTART_LABEL
+from checks.errors import RunbookError
+from checks.prometheus import query
+from runbook.changes import blast_radius, cloud_run_requests, state
+from runbook.changes.cloud_run_patch import RunPatch
+from runbook.changes.state import LATEST, State
+from runbook.changes.system import request_deadline_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from google.cloud import run_v2
-
+    from checks.cloud_run import Revision
     from checks.target import Target
-    from runbook.changes.plan import Patch, Plan
-    from runbook.changes.state import State
+    from runbook.changes.plan import Plan
+    from runbook.changes.system import Outcome
+    from runbook.changes.verify import Findings
+    from runbook.timeline import Change
 
-CLIENT = "convergence-runbook"
-NONCE_LABEL = "client.knative.dev/nonce"
-_REQUEST_DEADLINE_S = 15.0
-
-
-class UncertainError(Exception):
-    """The request was sent and no usable answer came: it may have been taken or not."""
+_PROBE_DEADLINE_S = 5.0
+_INSTANCES = "count by (revision) (convergence_instance_info)"
+_UNCOUNTED = "Prometheus tells no instances by revision: how many answer was not judged."
+_NAMES = {
+    "traffic": "traffic",
+    "scaling": "instances",
+    "restarted_at": "restarted at",
+    "template": "template of",
+}
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What Cloud Run said of a change that it took.
+class CloudRun:
+    """The target's Cloud Run service; see runbook.changes.system for what each part does."""
 
-    Attributes:
-        failure: The operation's error, such as that a revision did not become ready; or "". The
-            traffic that is served decides whether the change worked, not this.
-        finished: Whether the operation is known to have ended. While it is not, a failure is one of
-            asking for it, and says nothing about the change.
-    """
+    target: Target
+    name = "cloud_run"
+    title = "Cloud Run"
 
-    failure: str = ""
-    finished: bool = True
+    def read(self) -> State:
+        """Return the service as it is now; raises RunbookError."""
+        return state.read_state(self.target)
 
+    def parse_patch(self, detail: Mapping[str, Any]) -> RunPatch:
+        """Return the patch that the timeline keeps."""
+        return RunPatch(**detail)
 
-def request_deadline_s() -> float:
-    """Return how long one request may take, in seconds: RUNBOOK_API_DEADLINE_S, or 15.
+    def send(self, plan: Plan) -> Any:  # noqa: ANN401 - api_core's Operation is untyped
+        """Send the patch under the plan's etag; return its long-running operation."""
+        return cloud_run_requests.send_patch(self.target, patch_of(plan), plan.version)
 
-    Raises:
-        UsageError: The variable holds no number above 0.
-    """
-    text = os.environ.get("RUNBOOK_API_DEADLINE_S", "")
-    try:
-        value = float(text or _REQUEST_DEADLINE_S)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise UsageError(
-            "RUNBOOK_API_DEADLINE_S must be a number of seconds above 0.",
-            next_step="unset RUNBOOK_API_DEADLINE_S",
+    def wait(self, handle: Any, deadline_s: float) -> Outcome:  # noqa: ANN401 - as `send`
+        """Return how the operation ended."""
+        return cloud_run_requests.wait_for_operation(self.target, handle, deadline_s)
+
+    def describe_handle(self, handle: Any) -> str:  # noqa: ANN401 - as `send`
+        """Return the operation's name."""
+        return str(handle.operation.name)
+
+    def look(self, plan: Plan, reading: State, found: Findings) -> None:
+        """Add what is not in force yet: fields, the new revision, the served split, instances."""
+        _look_at_split(plan, reading, found)
+        if not found.missing and plan.mends:
+            _look_at_instances(self.target, plan, reading, found)
+
+    def describe_conflict(self, plan: Plan, now: State) -> str:
+        """Return who changed what between the plan and `now`."""
+        changed = [
+            f"{name} from {plan.before[name]} to {value}"
+            for name, value in now.fields(plan.before).items()
+            if value != plan.before[name]
+        ]
+        who = now.raw.get("lastModifier") or "someone"
+        client = f" with {now.raw['client']}" if now.raw.get("client") else ""
+        when = f" at {now.raw['updateTime']}" if now.raw.get("updateTime") else ""
+        what = "; ".join(changed) or "another field"
+        return (
+            f"{who}{client} changed {now.service}{when}, after the plan was made (generation"
+            f" {plan.generation} to {now.generation}): {what}. Nothing was changed by this command."
         )
-    return value
 
+    def blast_radius(self, reading: State, plan: Plan) -> dict[str, Any]:
+        """Return revisions that gain or lose requests, and their instances and tenants."""
+        patch = patch_of(plan)
+        revisions = list(reading.serving)
+        if patch.revision and patch.revision not in revisions:
+            revisions.append(patch.revision)
+        for share in patch.traffic or []:
+            name = reading.latest_ready if share["revision"] == LATEST else share["revision"]
+            if share["percent"] and name not in revisions:
+                revisions.append(name)
+        return blast_radius.measure(self.target, "revisions", revisions)
 
-def send_patch(target: Target, plan: Plan) -> Any:  # noqa: ANN401 - api_core's Operation is untyped
-    """Send the plan's patch (`services.patch`) and return its long-running operation.
+    def plan_undo(
+        self, reading: State, change: Change, *, attempt: str, overwritten: frozenset[str]
+    ) -> Plan:
+        """Return the plan that brings the recorded fields back."""
+        from runbook.changes.cloud_run_undo import plan_undo
 
-    Raises:
-        ConcurrentChangeError: The service is no longer the one that was planned for; untouched.
-        ApiError: Cloud Run refused it; nothing was changed.
-        UncertainError: No usable answer came.
-    """
-    from google.api_core import exceptions
-
-    try:
-        client, service, paths = _prepare(target, plan)
-    except exceptions.GoogleAPICallError as error:
-        raise _refused(error) from error
-    except Exception as error:
-        raise _unreadable(error) from error
-    try:
-        return client.update_service(
-            request={"service": service, "update_mask": {"paths": paths}},
-            timeout=request_deadline_s(),
-            retry=None,
+        return plan_undo(
+            self.target,
+            reading,
+            self.read_revisions(),
+            change,
+            attempt=attempt,
+            read_digest=lambda revision: state.read_digest(self.target, revision),
+            overwritten=overwritten,
         )
-    except (exceptions.Conflict, exceptions.Aborted) as error:
-        raise ConcurrentChangeError(
-            f"Cloud Run refused the change: {_first_line(error)}", next_step="plan it again"
-        ) from error
-    except exceptions.ClientError as error:
-        raise _refused(error) from error
-    except Exception as error:
-        raise UncertainError(f"{type(error).__name__}: {_first_line(error)}") from error
+
+    def name_field(self, name: str) -> str:
+        """Return what people call a field."""
+        return _NAMES.get(name, name)
+
+    def describe_field(self, name: str, value: Any) -> str:  # noqa: ANN401 - a field's value
+        """Return a field's value in words."""
+        return state.describe_field(name, value)
+
+    def read_revisions(self) -> dict[str, Revision]:
+        """Return the service's revisions by name; raises RunbookError."""
+        from checks.cloud_run import list_revisions
+
+        listed = list_revisions(self.target, deadline_s=request_deadline_s())
+        return {revision.name: revision for revision in listed}
+
+    def read_serving_digest(self, reading: State) -> str:
+        """Return the image that serves by digest, or "" when nobody tells."""
+        serving = reading.serving
+        return state.read_digest(self.target, serving[0]) if serving else ""
 
 
-def wait_for_operation(target: Target, operation: Any, deadline_s: float) -> Outcome:  # noqa: ANN401
-    """Return how the operation ended, or that it had not after `deadline_s` seconds."""
-    from google.api_core import exceptions
-    from google.api_core.future.polling import DEFAULT_POLLING
+def patch_of(plan: Plan) -> RunPatch:
+    """Return the plan's patch; raises TypeError for a plan of another system."""
+    if not isinstance(plan.patch, RunPatch):
+        raise TypeError(f"a plan of {plan.system} was given to Cloud Run")
+    return plan.patch
 
-    polling = DEFAULT_POLLING.with_delay(initial=1.0, maximum=3.0, multiplier=1.5)
-    if target.api and is_loopback(target.api):
-        polling = polling.with_delay(initial=0.02, maximum=0.2, multiplier=1.5)
+
+def _look_at_split(plan: Plan, now: State, found: Findings) -> None:
+    found.served = dict(now.served)
+    wanted: dict[str, int] = {}
+    for share in now.traffic:
+        name = now.latest_ready if share["revision"] == LATEST else share["revision"]
+        if share["percent"]:
+            wanted[name] = wanted.get(name, 0) + share["percent"]
+    fields = now.fields(plan.after)
+    changed = [name for name, value in plan.after.items() if fields[name] != value]
+    if changed:
+        found.missing.append(f"{', '.join(changed)} of {now.service} is not what was asked for")
+    # A revision that an undo makes behind a pin serves nobody, so nothing waits for it.
+    awaited = patch_of(plan).makes_revision and not (plan.undoes and now.pinned)
+    if awaited and now.latest_ready != now.template:
+        found.missing.append(f"the new revision {now.template} is not ready")
+    if now.served != wanted:
+        shares = ", ".join(f"{share} % {name}" for name, share in now.served.items())
+        found.missing.append(f"the traffic that is served is {shares or 'none'}")
+
+
+def _look_at_instances(target: Target, plan: Plan, now: State, found: Findings) -> None:
+    least = (patch_of(plan).scaling or {}).get("min", 0)
+    if target.prometheus is None or not least:
+        return
     try:
-        operation.result(timeout=deadline_s, polling=polling)
-    except TimeoutError:
-        return Outcome(finished=False)
-    except exceptions.GoogleAPICallError as error:
-        return Outcome(failure=_first_line(error), finished=bool(operation.operation.done))
-    except Exception as error:  # noqa: BLE001 - the state of the service is read next anyway
-        return Outcome(failure=f"{type(error).__name__}: {_first_line(error)}", finished=False)
-    return Outcome()
-
-
-def describe_conflict(plan: Plan, now: State) -> str:
-    """Return who changed what between the plan and `now`, as far as the service tells."""
-    changed = [
-        f"{name} from {plan.before[name]} to {value}"
-        for name, value in now.fields(plan.before).items()
-        if value != plan.before[name]
-    ]
-    who = now.raw.get("lastModifier") or "someone"
-    client = f" with {now.raw['client']}" if now.raw.get("client") else ""
-    when = f" at {now.raw['updateTime']}" if now.raw.get("updateTime") else ""
-    what = "; ".join(changed) or "another field"
-    return (
-        f"{who}{client} changed {now.service}{when}, after the plan was made (generation"
-        f" {plan.generation} to {now.generation}): {what}. Nothing was changed by this command."
-    )
-
-
-def _prepare(target: Target, plan: Plan) -> tuple[run_v2.ServicesClient, run_v2.Service, list[str]]:
-    from google.cloud import run_v2
-
-    options = _client_options(target)
-    client = run_v2.ServicesClient(**options)
-    name = client.service_path(target.project, target.region, target.service)
-    service = run_v2.Service(name=name, etag=plan.etag, client=CLIENT)
-    paths = ["client"]
-    patch = plan.patch
-    if patch.traffic is not None:
-        service.traffic = [run_v2.TrafficTarget(_as_target(share)) for share in patch.traffic]
-        paths.append("traffic")
-    if patch.makes_revision:
-        current = None
-        if patch.restarted_at is not None or patch.image:
-            current = client.get_service(name=name, timeout=request_deadline_s(), retry=None)
-        revisions = run_v2.RevisionsClient(**options)
-        paths += _fill_template(
-            service, patch, current, lambda r: _read_revision(revisions, f"{name}/revisions/{r}")
-        )
-    return client, service, paths
-
-
-def _fill_template(
-    service: run_v2.Service,
-    patch: Patch,
-    current: run_v2.Service | None,
-    read_revision: Callable[[str], run_v2.Revision],
-) -> list[str]:
-    if patch.copy_of:
-        service.template = _copy_template(read_revision(patch.copy_of))
-        if patch.image:
-            service.template.containers[0].image = patch.image
-        paths = ["template"]
-    else:
-        # A name left over from an earlier change would make Cloud Run refuse the next revision.
-        paths = ["template.revision"]
-        if patch.scaling is not None:
-            paths.append("template.scaling")
-        if current is not None:
-            paths += _fill_from_current(service, patch, current)
-    service.template.revision = patch.revision
-    if patch.scaling is not None:
-        service.template.scaling.min_instance_count = patch.scaling["min"]
-        service.template.scaling.max_instance_count = patch.scaling["max"]
-    return paths
-
-
-def _fill_from_current(service: run_v2.Service, patch: Patch, current: run_v2.Service) -> list[str]:
-    paths = []
-    if patch.restarted_at is not None:
-        service.labels = _relabel(current.labels, patch.restarted_at)
-        service.template.labels = _relabel(current.template.labels, patch.restarted_at)
-        paths += ["labels", "template.labels"]
-    if patch.image and current.template.containers[0].image != patch.image:
-        service.template.containers = list(current.template.containers)
-        service.template.containers[0].image = patch.image
-        paths.append("template.containers")
-    return paths
-
-
-def _relabel(labels: Mapping[str, str], stamp: str) -> dict[str, str]:
-    kept = {key: value for key, value in labels.items() if key != RESTART_LABEL}
-    return kept | ({RESTART_LABEL: stamp} if stamp else {})
-
-
-def _copy_template(revision: run_v2.Revision) -> run_v2.RevisionTemplate:
-    from google.cloud import run_v2
-
-    known = run_v2.Revision.meta.fields
-    shared = [name for name in run_v2.RevisionTemplate.meta.fields if name in known]
-    template = run_v2.RevisionTemplate({n: getattr(revision, n) for n in shared if n in revision})
-    template.labels.pop(NONCE_LABEL, None)
-    return template
-
-
-def _read_revision(client: run_v2.RevisionsClient, name: str) -> run_v2.Revision:
-    return client.get_revision(name=name, timeout=request_deadline_s(), retry=None)
-
-
-def _as_target(share: Mapping[str, Any]) -> dict[str, Any]:
-    from google.cloud import run_v2
-
-    kinds = run_v2.TrafficTargetAllocationType
-    named = share["revision"] != LATEST
-    return {
-        "type_": kinds.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
-        if named
-        else kinds.TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST,
-        "revision": share["revision"] if named else "",
-        "percent": share["percent"],
-        "tag": share.get("tag", ""),
-    }
-
-
-def _client_options(target: Target) -> dict[str, Any]:
-    options: dict[str, Any] = {"transport": "rest"}
-    if target.api is None:
-        return options
-    options["client_options"] = {"api_endpoint": target.api}
-    if is_loopback(target.api):
-        from google.auth.credentials import AnonymousCredentials
-
-        options["credentials"] = AnonymousCredentials()  # type: ignore[no-untyped-call]
-    return options
-
-
-def _refused(error: Exception) -> ApiError:
-    return ApiError(
-        f"Cloud Run refused the change: {_first_line(error)} Nothing was changed.",
-        status=int(getattr(error, "code", None) or 0),
-        next_step="Mend what it names and run the command again.",
-    )
-
-
-def _unreadable(error: Exception) -> ApiError:
-    return ApiError(
-        f"Cloud Run did not give a usable answer: {type(error).__name__}. Nothing was changed.",
-        status=0,
-        next_step="invoke mitigate, then run the command again",
-    )
-
-
-def _first_line(error: Exception) -> str:
-    text = str(getattr(error, "message", "") or error).strip().splitlines()
-    return text[0][:400] if text else type(error).__name__
+        samples = query(target, _INSTANCES, deadline_s=_PROBE_DEADLINE_S)
+    except RunbookError:
+        return
+    counts = {s.labels["revision"]: int(s.value) for s in samples if s.labels.get("revision")}
+    if not counts:
+        found.notes.append(_UNCOUNTED)
+        return
+    found.instances = counts.get(now.template, 0)
+    if found.instances < least:
+        found.missing.append(f"{found.instances} of {least} instances of {now.template} answer")

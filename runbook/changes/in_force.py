@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import RunbookError
-from runbook.changes.state import State, describe_traffic, read_state
+from checks.target import CLOUD_RUN
+from runbook.changes.state import describe_traffic, read_state
+from runbook.changes.system import Reading, open_system
 from runbook.timeline import Change, find_open, open_timeline
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
 def find_in_force(target: Target) -> tuple[list[dict[str, Any]], str]:
-    """Return the open changes, newest first, and a note when the service could not be asked.
+    """Return the open changes, newest first, and a note when a system could not be asked.
 
     A change counts while at least one field has the value that it left; one that was broken off
     before it did anything, or was overtaken by hand, is left out.
@@ -26,12 +28,13 @@ def find_in_force(target: Target) -> tuple[list[dict[str, Any]], str]:
     changes = find_open(open_timeline(target.name).changes())
     if not changes:
         return [], ""
-    note, state = "", None
-    try:
-        state = read_state(target)
-    except RunbookError as error:
-        note = f"Cloud Run could not be asked, so this is the timeline alone: {error}"
-    return [_describe(c, state) for c in changes if state is None or _in_force(c, state)], note
+    readings, note = _read_all(target, {change.system for change in changes})
+    found = []
+    for change in changes:
+        reading = readings.get(change.system)
+        if reading is None or _in_force(change, reading):
+            found.append(_describe(change, reading))
+    return found, note
 
 
 def find_left(changes: Sequence[Change]) -> dict[str, str]:
@@ -59,6 +62,8 @@ def find_unrecorded_pin(target: Target) -> tuple[str, str]:
     For a service that no change on record acts on: the timeline of this machine does not know what
     was done by hand, or from another machine.
     """
+    if target.platform != CLOUD_RUN:
+        return "", ""
     try:
         state = read_state(target)
     except RunbookError as error:
@@ -78,19 +83,34 @@ def describe_age(seconds: float) -> str:
     return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"
 
 
-def _in_force(change: Change, state: State) -> bool:
+def _read_all(target: Target, names: set[str]) -> tuple[dict[str, Reading], str]:
+    found: dict[str, Reading] = {}
+    notes = []
+    for name in sorted(names):
+        title = name
+        try:
+            system = open_system(target, name)
+            title = system.title
+            found[name] = system.read()
+        except RunbookError as error:
+            notes.append(f"{title} could not be asked, so this is the timeline alone: {error}")
+    return found, " ".join(notes)
+
+
+def _in_force(change: Change, reading: Reading) -> bool:
     left, found = change.intent.after, change.intent.before
-    now = state.fields(left)
+    now = reading.fields(left)
     return any(now[name] == left[name] != found[name] for name in left)
 
 
-def _describe(change: Change, state: State | None) -> dict[str, Any]:
+def _describe(change: Change, reading: Reading | None) -> dict[str, Any]:
     begun = datetime.fromisoformat(change.intent.at)
     seconds = (datetime.now(UTC) - begun).total_seconds()
     words = {"verified": "in force", "not-verified": "not verified"}
     return {
         "change": change.id,
         "step": change.step,
+        "system": change.system,
         "state": words.get(change.last.phase, "broken off"),
         "since": change.intent.at,
         "seconds": round(seconds, 1),
@@ -98,6 +118,6 @@ def _describe(change: Change, state: State | None) -> dict[str, Any]:
         "who": change.intent.who,
         "summary": str(change.intent.detail.get("summary", "")),
         "after": change.intent.after,
-        "checked": state is not None,
+        "checked": reading is not None,
         "undo": f"invoke mitigate.undo --change={change.id}",
     }

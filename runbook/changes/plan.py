@@ -4,44 +4,18 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 
-@dataclass(frozen=True)
-class Patch:
-    """What is sent to Cloud Run in one request; None leaves a field alone.
-
-    Attributes:
-        traffic: The whole split.
-        scaling: Least and most instances of the template.
-        restarted_at: Value of the restart label on service and template; "" takes it off.
-        copy_of: The revision whose configuration becomes the service's template.
-        revision: The name of the revision to be made; "" lets Cloud Run choose.
-        image: The image by digest, so that the new revision runs the very same code; "" leaves it.
-    """
-
-    traffic: list[dict[str, Any]] | None = None
-    scaling: dict[str, int] | None = None
-    restarted_at: str | None = None
-    copy_of: str = ""
-    revision: str = ""
-    image: str = ""
-
-    @property
-    def makes_revision(self) -> bool:
-        """Whether Cloud Run makes a new revision of it."""
-        return bool(self.copy_of or self.revision) or any(
-            part is not None for part in (self.scaling, self.restarted_at)
-        )
+class Patch(Protocol):
+    """What is sent to a system in one request."""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to send."""
-        return self.traffic is None and not self.makes_revision
 
     def as_detail(self) -> dict[str, Any]:
-        """Return what the timeline keeps of it: names and numbers only."""
-        return {name: value for name, value in vars(self).items() if value not in (None, "")}
+        """Return what the timeline keeps of it: names and numbers, never a secret."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +29,10 @@ class Plan:
         summary: One sentence: what will be done.
         warnings: What a responder must know before and after.
         lasting: The fields that stay in force until they are undone, and keep it listed.
+        system: The name of the system that it changes.
+        version, generation: Those of the reading that it was made from.
+        symptoms: Names of `runbook.changes.symptoms` that must have receded for it to be verified.
+        expires_at: When it is to be taken back, RFC 3339; "" for a change without an end.
         mends: Whether the symptom is expected to recede; an undo promises its state alone.
         undoes: The change that this takes back, or "".
         resumes: Whether it is a recorded change that was broken off after it was applied.
@@ -62,7 +40,7 @@ class Plan:
 
     step: str
     change: str
-    etag: str
+    version: str
     generation: int
     before: dict[str, Any]
     after: dict[str, Any]
@@ -71,6 +49,9 @@ class Plan:
     summary: str
     warnings: tuple[str, ...] = ()
     lasting: tuple[str, ...] = ()
+    system: str = "cloud_run"
+    symptoms: tuple[str, ...] = ("errors",)
+    expires_at: str = ""
     mends: bool = True
     undoes: str = ""
     resumes: bool = False
@@ -84,11 +65,13 @@ class Plan:
     def detail(self) -> dict[str, Any]:
         """Return what the timeline keeps beside `before` and `after`."""
         return {
-            "etag": self.etag,
+            "system": self.system,
+            "version": self.version,
             "generation": self.generation,
             "patch": self.patch.as_detail(),
             "lasting": list(self.lasting),
             "summary": self.summary,
+            **({"expires_at": self.expires_at} if self.expires_at else {}),
             **self.notes,
         }
 
@@ -100,5 +83,6 @@ class Plan:
             "after": self.after,
             "by_hand": [shlex.join(line) for line in self.by_hand],
             "warnings": list(self.warnings),
+            "expires_at": self.expires_at or None,
             "blast_radius": blast_radius,
         }

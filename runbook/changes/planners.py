@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from checks.errors import RefusedError, UsageError
 from checks.inputs import DEFAULT_MAX_INSTANCES, check_revision_name
 from runbook.changes import by_hand
-from runbook.changes.plan import Patch, Plan
+from runbook.changes.cloud_run_patch import RunPatch
+from runbook.changes.plan import Plan
 from runbook.changes.state import (
     LATEST,
     RESTART_LABEL,
@@ -75,7 +76,7 @@ def plan_rollback(
         state,
         change,
         after={"traffic": after},
-        patch=Patch(traffic=after),
+        patch=RunPatch(traffic=after),
         by_hand=(by_hand.traffic_line(target, *by_hand.traffic_flags(after)),),
         summary=f"Send all requests to {to} (now: {describe_served(state)}).",
         warnings=(_PINNED.format(to=to),),
@@ -108,7 +109,7 @@ def plan_release(
         state,
         change,
         after={"traffic": after},
-        patch=Patch(traffic=after),
+        patch=RunPatch(traffic=after),
         by_hand=(by_hand.traffic_line(target, *by_hand.traffic_flags(after)),),
         summary=f"Send all requests to the latest ready revision, {state.latest_ready}"
         f" (now: {describe_traffic(state.traffic)}).",
@@ -136,7 +137,7 @@ def plan_restart(
     base = find_base(state, revisions, "mitigate.restart")
     summary = f"Replace every instance of {base.name} by a new revision, else the same."
     if _needs_copy(state, base):
-        patch = Patch(
+        patch = RunPatch(
             copy_of=base.name, revision=name_revision(state, f"restart-{change}"), image=image
         )
         return _plan_copy(
@@ -147,7 +148,7 @@ def plan_restart(
         state,
         change,
         after={"restarted_at": stamp},
-        patch=Patch(restarted_at=stamp, image=image),
+        patch=RunPatch(restarted_at=stamp, image=image),
         by_hand=(by_hand.update_line(target, f"--update-labels={RESTART_LABEL}={stamp}"),),
         summary=summary,
         warnings=_warn_of_tag(base, image),
@@ -177,7 +178,7 @@ def plan_scaling(
     summary = _SCALED.format(**wanted, base=base.name, least=have["min"], most=have["max"])
     if _needs_copy(state, base) and have != wanted:
         name = name_revision(state, f"scale-{change}")
-        patch = Patch(copy_of=base.name, revision=name, scaling=wanted, image=image)
+        patch = RunPatch(copy_of=base.name, revision=name, scaling=wanted, image=image)
         step = "mitigate.scale-up"
         return _plan_copy(target, state, base, patch, step=step, change=change, summary=summary)
     plan = _plan(
@@ -185,7 +186,7 @@ def plan_scaling(
         state,
         change,
         after={"scaling": wanted},
-        patch=Patch(scaling=wanted, image=image),
+        patch=RunPatch(scaling=wanted, image=image),
         by_hand=(by_hand.update_line(target, *by_hand.scaling_flags(wanted)),),
         summary=summary,
         warnings=_warn_of_tag(base, image),
@@ -222,7 +223,11 @@ def describe_served(state: State) -> str:
 
 
 def copy_lines(
-    target: Target, state: State, base: Revision, patch: Patch, traffic: list[dict[str, Any]] | None
+    target: Target,
+    state: State,
+    base: Revision,
+    patch: RunPatch,
+    traffic: list[dict[str, Any]] | None,
 ) -> tuple[list[str], ...]:
     """Return the lines that make a revision out of `base` while the template is another's."""
     want = dict(base.raw)
@@ -256,7 +261,7 @@ def _plan_copy(
     target: Target,
     state: State,
     base: Revision,
-    patch: Patch,
+    patch: RunPatch,
     *,
     step: str,
     change: str,
@@ -279,7 +284,7 @@ def _plan_copy(
         state,
         change,
         after={**after, "template": patch.revision},
-        patch=Patch(**{**vars(patch), "traffic": traffic}),
+        patch=RunPatch(**{**vars(patch), "traffic": traffic}),
         by_hand=copy_lines(target, state, base, patch, traffic),
         summary=summary,
         warnings=tuple(warnings),
@@ -299,7 +304,7 @@ def _plan(
     return Plan(
         step=step,
         change=change,
-        etag=state.etag,
+        version=state.etag,
         generation=state.generation,
         before=state.fields(after),
         after=after,

@@ -6,23 +6,16 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import NotVerifiedError
-from runbook.changes import blast_radius
-from runbook.changes.state import describe_traffic
 from runbook.report import Level, Line, Report, Table
 
 if TYPE_CHECKING:
     from runbook.changes.plan import Plan
+    from runbook.changes.system import System
     from runbook.changes.verify import Findings
-
-_NAMES = {
-    "traffic": "traffic",
-    "scaling": "instances",
-    "restarted_at": "restarted at",
-    "template": "template of",
-}
 
 
 def make_report(
+    system: System,
     plan: Plan,
     *,
     change: str,
@@ -47,20 +40,11 @@ def make_report(
     return Report(
         finding=finding,
         level=level,
-        evidence=tuple(_evidence(plan, status, findings, radius)),
+        evidence=tuple(_evidence(system, plan, status, findings, radius)),
         next_steps=_next_steps(plan, status, change, unverified=bool(missing)),
         data=data,
         exit_code=NotVerifiedError.exit_code if missing else 0,
     )
-
-
-def describe_field(name: str, value: Any) -> str:  # noqa: ANN401 - a field of the timeline
-    """Return a field's value in words."""
-    if name == "traffic":
-        return describe_traffic(value)
-    if name == "scaling":
-        return f"{value['min']}..{value['max']}"
-    return str(value or "-")
 
 
 def _find_words(plan: Plan, status: str, missing: list[str], seconds: float) -> tuple[str, Level]:
@@ -77,15 +61,16 @@ def _find_words(plan: Plan, status: str, missing: list[str], seconds: float) -> 
 
 
 def _evidence(
-    plan: Plan, status: str, findings: Findings | None, radius: dict[str, Any]
+    system: System, plan: Plan, status: str, findings: Findings | None, radius: dict[str, Any]
 ) -> list[Table | str]:
+    told = system.describe_field
     rows = tuple(
-        (_NAMES[name], describe_field(name, plan.before[name]), describe_field(name, value))
+        (system.name_field(name), told(name, plan.before[name]), told(name, value))
         for name, value in plan.after.items()
     )
     found: list[Table | str] = [Table(("field", "before", "after"), rows)]
     if status == "planned":
-        found.append(f"Reaches: {blast_radius.describe(radius)}.")
+        found.append(f"Reaches: {radius['summary']}.")
         found += ["By hand:", *(Line(shlex.join(line)) for line in plan.by_hand)]
     found += plan.warnings
     if findings:

@@ -44,6 +44,11 @@ class State:
     raw: Mapping[str, Any]
 
     @property
+    def version(self) -> str:
+        """The etag, as every system calls it."""
+        return self.etag
+
+    @property
     def pinned(self) -> bool:
         """Whether no request goes to the latest revision by rule, only to revisions by name."""
         return not follows_latest(self.traffic)
@@ -73,7 +78,7 @@ def read_state(target: Target) -> State:
         ApiError: An error, or an answer that is no service.
     """
     from checks.cloud_run import read_service
-    from runbook.changes.cloud_run import request_deadline_s
+    from runbook.changes.system import request_deadline_s
 
     raw = read_service(target, deadline_s=min(request_deadline_s(), _READ_DEADLINE_S)).raw
     try:
@@ -152,6 +157,15 @@ def describe_traffic(traffic: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(shares) or "none"
 
 
+def describe_field(name: str, value: Any) -> str:  # noqa: ANN401 - a field of the timeline
+    """Return a field's value in words."""
+    if name == "traffic":
+        return describe_traffic(value)
+    if name == "scaling":
+        return f"{value['min']}..{value['max']}"
+    return str(value or "-")
+
+
 def _parse_share(share: Mapping[str, Any]) -> dict[str, Any]:
     by_name = bool(share.get("revision")) and share.get("type") not in _LATEST_TYPES
     parsed: dict[str, Any] = {
@@ -169,7 +183,7 @@ def read_digest(target: Target, revision: str) -> str:
     """
     from checks.errors import RunbookError
     from checks.http import get_json
-    from runbook.changes.cloud_run import request_deadline_s
+    from runbook.changes.system import request_deadline_s
 
     host = (target.api or f"https://{target.region}-run.googleapis.com").rstrip("/")
     path = f"/apis/serving.knative.dev/v1/namespaces/{target.project}/revisions/{revision}"

@@ -1,29 +1,14 @@
-"""Plans the way back of a recorded change, from what is really in force."""
+"""Chooses the change that is to be taken back."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from checks.errors import ConcurrentChangeError, RefusedError, UsageError
-from runbook.changes import by_hand
-from runbook.changes.plan import Patch, Plan
-from runbook.changes.planners import copy_lines, name_revision
-from runbook.changes.report import describe_field
-from runbook.changes.state import RESTART_LABEL, State, follows_latest
-from runbook.timeline import UNDO, Change, find_open
+from checks.errors import RefusedError, UsageError
+from runbook.timeline import Change, find_open
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from checks.cloud_run import Revision
-    from checks.target import Target
-
-_LATEST = "All requests then go to the latest ready revision: {latest}."
-_DEPLOYED = (
-    "{template} was deployed since {change}; the service's template stays as that deployment"
-    " made it."
-)
+    from collections.abc import Sequence
 
 
 def choose_change(changes: Sequence[Change], named: str | None) -> Change | None:
@@ -51,135 +36,3 @@ def choose_change(changes: Sequence[Change], named: str | None) -> Change | None
         next_step=f"invoke mitigate (the newest changes: {known})",
         subject=named,
     )
-
-
-def plan_undo(
-    target: Target,
-    state: State,
-    revisions: Mapping[str, Revision],
-    change: Change,
-    *,
-    attempt: str,
-    read_digest: Callable[[str], str],
-    overwritten: frozenset[str] = frozenset(),
-) -> Plan:
-    """Return the plan that brings the fields of `change` back; a repeated undo changes nothing.
-
-    Fields that a later change has `overwritten` are left alone; `attempt` names a new revision.
-    Raises RefusedError when somebody changed a field again, or pinned the traffic since.
-    """
-    now = state.fields(name for name in change.intent.after if name not in overwritten)
-    wanted, warnings = _find_wanted(state, change, now)
-    latest = follows_latest(wanted.get("traffic", state.traffic))
-    source = _find_source(revisions, change, pinned=not latest) if "template" in wanted else ""
-    patch = _make_patch(state, wanted, source, attempt, read_digest)
-    if source:
-        wanted["template"] = patch.revision
-    if wanted and latest and not patch.makes_revision:
-        warnings.append(_LATEST.format(latest=state.latest_ready))
-    return Plan(
-        step=UNDO,
-        change=change.id,
-        etag=state.etag,
-        generation=state.generation,
-        before=now,
-        after=now | wanted,
-        patch=patch,
-        by_hand=tuple(_lines(target, state, revisions, patch)),
-        summary=_summarise(change, now, wanted),
-        warnings=tuple(warnings),
-        mends=False,
-        undoes=change.id,
-    )
-
-
-def _find_wanted(
-    state: State, change: Change, now: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[str]]:
-    earlier = change.undo
-    if earlier is not None and now == {name: earlier.after.get(name) for name in now}:
-        return {}, []  # an undo that was broken off got this far
-    before, after = change.intent.before, change.intent.after
-    foreign = [name for name in now if now[name] not in (after[name], before[name])]
-    warnings = []
-    if "template" in foreign:
-        foreign.remove("template")
-        warnings.append(_DEPLOYED.format(template=state.template, change=change.id))
-    if foreign:
-        told = "; ".join(f"{name} is {describe_field(name, now[name])}" for name in foreign)
-        raise ConcurrentChangeError(
-            f"{change.id} ({change.step}) was overtaken: {told}, which is neither what it found"
-            " nor what it left. Nothing was changed.",
-            next_step="invoke mitigate shows what is in force; undo the newest change first",
-            subject=change.id,
-        )
-    wanted = {n: before[n] for n, value in now.items() if value == after[n] != before[n]}
-    if state.pinned and {"scaling", "restarted_at"} & set(wanted):
-        raise RefusedError(
-            f"Traffic was pinned after {change.id}; undoing it now would make a revision that"
-            " gets no requests. Nothing was changed.",
-            next_step="invoke mitigate.release-traffic, or undo the newer change first",
-            subject=change.id,
-        )
-    return wanted, warnings
-
-
-def _make_patch(
-    state: State,
-    wanted: Mapping[str, Any],
-    source: str,
-    attempt: str,
-    read_digest: Callable[[str], str],
-) -> Patch:
-    patch = Patch(
-        traffic=wanted.get("traffic"),
-        scaling=wanted.get("scaling"),
-        restarted_at=wanted.get("restarted_at"),
-        copy_of=source,
-        revision=name_revision(state, f"undo-{attempt}") if source else "",
-    )
-    if not patch.makes_revision:
-        return patch
-    return replace(patch, image=read_digest(source or state.template))
-
-
-def _find_source(revisions: Mapping[str, Revision], change: Change, *, pinned: bool) -> str:
-    # While traffic is pinned the recorded template serves nobody, so it may come back, unless it
-    # never became ready. Under LATEST it would serve at once: then only what served will do.
-    recorded = change.intent.before["template"]
-    base = str(change.intent.detail.get("base", ""))
-    for name in (recorded, base) if pinned else (base,):
-        if name in revisions and revisions[name].ready:
-            return name
-    raise RefusedError(
-        f"Neither {recorded} nor {base or 'the revision that served'} can serve any more, so there"
-        " is no template to go back to. Nothing was changed.",
-        next_step="invoke mitigate.rollback",
-        subject=recorded,
-    )
-
-
-def _lines(
-    target: Target, state: State, revisions: Mapping[str, Revision], patch: Patch
-) -> list[list[str]]:
-    if patch.copy_of:
-        return list(copy_lines(target, state, revisions[patch.copy_of], patch, patch.traffic))
-    flags = by_hand.scaling_flags(patch.scaling) if patch.scaling else []
-    if patch.restarted_at:
-        flags.append(f"--update-labels={RESTART_LABEL}={patch.restarted_at}")
-    elif patch.restarted_at is not None:
-        flags.append(f"--remove-labels={RESTART_LABEL}")
-    lines = [by_hand.update_line(target, *flags)] if flags else []
-    if patch.traffic is not None:
-        lines.append(by_hand.traffic_line(target, *by_hand.traffic_flags(patch.traffic)))
-    return lines
-
-
-def _summarise(change: Change, now: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    if not wanted:
-        return f"{change.step} {change.id} leaves nothing to take back."
-    told = "; ".join(
-        f"{name} from {describe_field(name, now[name])} to {describe_field(name, value)}"
-        for name, value in wanted.items()
-    )
-    return f"Take back {change.step} {change.id}: {told}."

@@ -1,4 +1,4 @@
-"""Verifies a change by what is served: the split in force, real requests, the symptom."""
+"""Verifies a change by what is in force, by real requests, and by its symptom."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import RunbookError
-from checks.prometheus import query
 from checks.rules import find_alert_rule
 from checks.service import check_health
 from checks.target import is_loopback
 from checks.traffic import query_rates, share_of_all
-from runbook.changes.state import LATEST, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from checks.target import Target
-    from runbook.changes.cloud_run import Outcome
     from runbook.changes.plan import Plan
+    from runbook.changes.system import Outcome, Reading, System
 
 DEADLINE_S = 300.0
 # Processes start and requests travel in real time, however fast the target's rules run.
@@ -29,9 +27,6 @@ _LEAST_SETTLE_S = 1.5
 _JUDGED_OVER = "1m"
 _PROBE_DEADLINE_S = 5.0
 HEALTHY_IN_A_ROW = 3
-
-_INSTANCES = "count by (revision) (convergence_instance_info)"
-_UNCOUNTED = "Prometheus tells no instances by revision: how many answer was not judged."
 
 
 @dataclass
@@ -64,71 +59,50 @@ def deadline_s(target: Target) -> float:
 
 
 def watch(
-    target: Target,
+    system: System,
     plan: Plan,
     outcome: Outcome,
     show: Callable[[str], None],
-    read: Callable[[], State],
+    read: Callable[[], Reading],
 ) -> Findings:
     """Return the findings once nothing is missing, or as they are when the deadline has passed.
 
     An operation that ended in failure ends the wait early when what is served does not follow the
     plan.
     """
-    found = Findings()
+    found, target = Findings(), system.target
     pause = 0.2 if target.api and is_loopback(target.api) else 2.0
     end = time.monotonic() + deadline_s(target)
     while True:
-        look(target, plan, found, read)
+        look(system, plan, found, read)
         if not found.missing:
             return found
         gave_up = bool(outcome.failure) and outcome.finished and found.served_since is None
         if gave_up or time.monotonic() >= end:
             if outcome.failure:
-                found.notes.append(f"Cloud Run: {outcome.failure}")
+                found.notes.append(f"{system.title}: {outcome.failure}")
             return found
         show(f"waiting: {found.missing[0]}")
         time.sleep(pause)
 
 
-def look(target: Target, plan: Plan, found: Findings, read: Callable[[], State]) -> None:
+def look(system: System, plan: Plan, found: Findings, read: Callable[[], Reading]) -> None:
     """Take one look at everything and bring `found` up to date."""
-    found.missing = []
+    found.missing, found.notes = [], []
     try:
-        state = read()
+        reading = read()
     except RunbookError as error:
-        found.missing.append(f"Cloud Run's state: {error}")
+        found.missing.append(f"{system.title}'s state: {error}")
         return
-    _look_at_split(plan, state, found)
-    if found.missing or not plan.mends:
-        return
-    _look_at_requests(target, found)
-    _look_at_symptom(target, found)
-    _look_at_instances(target, plan, state, found)
-
-
-def _look_at_split(plan: Plan, state: State, found: Findings) -> None:
-    found.served = dict(state.served)
-    wanted: dict[str, int] = {}
-    for share in state.traffic:
-        name = state.latest_ready if share["revision"] == LATEST else share["revision"]
-        if share["percent"]:
-            wanted[name] = wanted.get(name, 0) + share["percent"]
-    fields = state.fields(plan.after)
-    changed = [name for name, value in plan.after.items() if fields[name] != value]
-    if changed:
-        found.missing.append(f"{', '.join(changed)} of {state.service} is not what was asked for")
-    # A revision that an undo makes behind a pin serves nobody, so nothing waits for it.
-    awaited = plan.patch.makes_revision and not (plan.undoes and state.pinned)
-    if awaited and state.latest_ready != state.template:
-        found.missing.append(f"the new revision {state.template} is not ready")
-    if state.served != wanted:
-        shares = ", ".join(f"{share} % {name}" for name, share in state.served.items())
-        found.missing.append(f"the traffic that is served is {shares or 'none'}")
+    system.look(plan, reading, found)
     if found.missing:
         found.served_since = None
-    elif found.served_since is None:
+        return
+    if found.served_since is None:
         found.served_since = time.monotonic()
+    if plan.mends:
+        _look_at_requests(system.target, found)
+        _look_at_symptom(system.target, found)
 
 
 def _look_at_requests(target: Target, found: Findings) -> None:
@@ -143,19 +117,18 @@ def _look_at_requests(target: Target, found: Findings) -> None:
 
 def _look_at_symptom(target: Target, found: Findings) -> None:
     if target.prometheus is None:
-        found.notes = ["No Prometheus: only requests to /health/ready were judged."]
+        found.notes.append("No Prometheus: only requests to /health/ready were judged.")
         return
     try:
         rates = query_rates(target, _JUDGED_OVER, deadline_s=_PROBE_DEADLINE_S)
     except RunbookError:
-        found.notes = ["Prometheus does not answer: only requests to /health/ready were judged."]
+        found.notes.append("Prometheus does not answer: only /health/ready was judged.")
         return
-    found.notes = []
     if found.served_since is None or time.monotonic() - found.served_since < _settle_s(target):
         found.missing.append("too few requests since the change to judge the symptom by")
         return
     if not rates.rows:
-        found.notes = ["No requests were measured: only /health/ready was judged."]
+        found.notes.append("No requests were measured: only /health/ready was judged.")
         return
     found.error_share = share_of_all(rates).error_share
     limit = find_alert_rule("HighErrorRate").threshold or 0.0
@@ -166,20 +139,3 @@ def _look_at_symptom(target: Target, found: Findings) -> None:
 def _settle_s(target: Target) -> float:
     # Older samples must have left the window, or the error share would be that of the past.
     return max(target.seconds(_SETTLE_S), _LEAST_SETTLE_S)
-
-
-def _look_at_instances(target: Target, plan: Plan, state: State, found: Findings) -> None:
-    least = (plan.patch.scaling or {}).get("min", 0)
-    if target.prometheus is None or not least:
-        return
-    try:
-        samples = query(target, _INSTANCES, deadline_s=_PROBE_DEADLINE_S)
-    except RunbookError:
-        return
-    counts = {s.labels["revision"]: int(s.value) for s in samples if s.labels.get("revision")}
-    if not counts:
-        found.notes.append(_UNCOUNTED)
-        return
-    found.instances = counts.get(state.template, 0)
-    if found.instances < least:
-        found.missing.append(f"{found.instances} of {least} instances of {state.template} answer")

@@ -39,9 +39,9 @@ def main() -> None:
     os.chdir(REPOSITORY)
     from invoke.main import program  # noqa: PLC0415 - the path to the repository is set above
 
-    from runbook.changes import change, cloud_run  # noqa: PLC0415
+    from runbook.changes import change, cloud_run_requests  # noqa: PLC0415
 
-    module = cloud_run if name == "send_patch" else change
+    module = cloud_run_requests if name == "send_patch" else change
     setattr(module, name, wrap(getattr(module, name), signal.Signals[number], moment))
     program.run(["invoke", *arguments])
 

@@ -10,6 +10,7 @@ import pytest
 
 from checks.errors import RefusedError, UsageError
 from runbook.changes import planners
+from runbook.changes.cloud_run import patch_of
 from runbook.changes.plan import Plan
 from runbook.changes.state import State, direct_all, is_all_on
 from tests.unit.service_json import (
@@ -58,10 +59,10 @@ def test_rollback_pins_all_traffic() -> None:
     """One field is written, the way back is recorded, and the pin is announced."""
     state = make_state(created=BAD, ready=BAD, served={BAD: 100})
     plan = planners.plan_rollback(TARGET, state, REVISIONS, to=GOOD, change="a1b2c3")
-    assert plan.patch.traffic == [{"revision": GOOD, "percent": 100}]
-    assert not plan.patch.makes_revision
+    assert patch_of(plan).traffic == [{"revision": GOOD, "percent": 100}]
+    assert not patch_of(plan).makes_revision
     assert plan.before == {"traffic": [{"revision": "LATEST", "percent": 100}]}
-    assert plan.etag == '"7"'
+    assert plan.version == '"7"'
     assert plan.lasting
     assert plan.notes["left"] == [BAD]
     assert "later deployments get none" in plan.warnings[0]
@@ -111,7 +112,7 @@ def test_release_follows_the_latest() -> None:
     """The healthy newer revision gets everything again."""
     state = make_state(traffic=[by_name(BAD)], served={BAD: 100})
     plan = planners.plan_release(TARGET, state, change="a1b2c3")
-    assert plan.patch.traffic == [{"revision": "LATEST", "percent": 100}]
+    assert patch_of(plan).traffic == [{"revision": "LATEST", "percent": 100}]
     assert not plan.lasting
     assert lines(plan) == [f"gcloud run services update-traffic {WHERE} --to-latest"]
 
@@ -160,9 +161,9 @@ def test_restart_while_pinned_copies_what_serves() -> None:
         TARGET, make_pinned(), REVISIONS, change="a1b2c3", stamp="x", image="repo/api@sha256:1"
     )
     name = f"{SERVICE}-restart-a1b2c3"
-    assert plan.patch.copy_of == GOOD
-    assert plan.patch.revision == name
-    assert plan.patch.traffic == [{"revision": name, "percent": 100}]
+    assert patch_of(plan).copy_of == GOOD
+    assert patch_of(plan).revision == name
+    assert patch_of(plan).traffic == [{"revision": name, "percent": 100}]
     assert plan.before == {"traffic": [{"revision": GOOD, "percent": 100}], "template": BAD}
     assert plan.after == {"traffic": [{"revision": name, "percent": 100}], "template": name}
     assert plan.lasting
@@ -180,8 +181,8 @@ def test_restart_after_a_failed_deployment_copies_too() -> None:
     """Unpinned, with a newest revision that never became ready: its template is avoided."""
     state = make_state(template=BROKEN, created=BAD, ready=GOOD)
     plan = planners.plan_restart(TARGET, state, REVISIONS, change="a1b2c3", stamp="x")
-    assert plan.patch.copy_of == GOOD
-    assert plan.patch.traffic is None
+    assert patch_of(plan).copy_of == GOOD
+    assert patch_of(plan).traffic is None
     assert set(plan.after) == {"template"}
 
 
@@ -205,7 +206,7 @@ def test_scale_up_in_the_normal_state() -> None:
     plan = plan_scaling(make_state(), 10, 20)
     assert plan.before == {"scaling": {"min": 2, "max": 10}}
     assert plan.after == {"scaling": {"min": 10, "max": 20}}
-    assert plan.patch.traffic is None
+    assert patch_of(plan).traffic is None
     assert plan.lasting
     assert lines(plan) == [
         f"gcloud run services update {WHERE} --min-instances=10 --max-instances=20"
@@ -215,8 +216,8 @@ def test_scale_up_in_the_normal_state() -> None:
 def test_scale_up_while_pinned_copies_what_serves() -> None:
     """The copy gets the range and the pin; the bad template serves nobody."""
     plan = plan_scaling(make_pinned(), 10, 20)
-    assert plan.patch.copy_of == GOOD
-    assert plan.patch.scaling == {"min": 10, "max": 20}
+    assert patch_of(plan).copy_of == GOOD
+    assert patch_of(plan).scaling == {"min": 10, "max": 20}
     assert "--min-instances=10 --max-instances=20" in lines(plan)[0]
     assert is_all_on(plan.after["traffic"], f"{SERVICE}-scale-a1b2c3")
 

@@ -10,9 +10,11 @@ import pytest
 from checks.cloud_run import Revision
 from checks.errors import ConcurrentChangeError, RefusedError, UsageError
 from runbook.changes import planners
+from runbook.changes.cloud_run import patch_of
+from runbook.changes.cloud_run_undo import plan_undo
 from runbook.changes.plan import Plan
 from runbook.changes.state import State
-from runbook.changes.undo import choose_change, plan_undo
+from runbook.changes.undo import choose_change
 from runbook.timeline import UNDO, Change, Timeline
 from tests.unit.service_json import (
     BAD,
@@ -92,7 +94,7 @@ def after_pinned_scaling(**more: Any) -> State:  # noqa: ANN401 - JSON
 def test_rollback_is_taken_back(rollback: Change) -> None:
     """Traffic follows the latest again, and the plan says which revision that is."""
     plan = undo(PINNED, rollback)
-    assert plan.patch.traffic == [{"revision": "LATEST", "percent": 100}]
+    assert patch_of(plan).traffic == [{"revision": "LATEST", "percent": 100}]
     assert plan.undoes == "aaaaaa"
     assert not plan.mends
     assert BAD in plan.warnings[0]
@@ -125,8 +127,8 @@ def test_scaling_is_taken_back(tmp_path: Path) -> None:
         served={NEWER: 100},
     )
     plan = undo(scaled, change)
-    assert plan.patch.scaling == {"min": 2, "max": 10}
-    assert plan.patch.image == f"digest-of-{NEWER}"
+    assert patch_of(plan).scaling == {"min": 2, "max": 10}
+    assert patch_of(plan).image == f"digest-of-{NEWER}"
     assert plan.by_hand[0][-2:] == ["--min-instances=2", "--max-instances=10"]
 
 
@@ -152,16 +154,16 @@ def test_restart_is_taken_back(tmp_path: Path) -> None:
     change = keep(tmp_path, planned, "applied", "verified")
     state = make_state(template=make_template(labels={"restarted-at": "20261123t061200z"}))
     plan = undo(state, change)
-    assert plan.patch.restarted_at == ""
+    assert patch_of(plan).restarted_at == ""
     assert plan.by_hand[0][-1] == "--remove-labels=restarted-at"
 
 
 def test_pinned_scaling_is_taken_back_whole(pinned_scaling: Change) -> None:
     """Traffic to where it was, template to the recorded one, in one request."""
     plan = undo(after_pinned_scaling(), pinned_scaling)
-    assert plan.patch.traffic == [{"revision": GOOD, "percent": 100}]
-    assert plan.patch.copy_of == BAD
-    assert plan.patch.revision == f"{SERVICE}-undo-ddd"
+    assert patch_of(plan).traffic == [{"revision": GOOD, "percent": 100}]
+    assert patch_of(plan).copy_of == BAD
+    assert patch_of(plan).revision == f"{SERVICE}-undo-ddd"
     assert plan.after["template"] == f"{SERVICE}-undo-ddd"
 
 
@@ -171,14 +173,14 @@ def test_a_template_that_never_became_ready_is_no_state_to_go_back_to(
     """What served before the change gives the template instead."""
     revisions = REVISIONS | {BAD: make_revision(BAD, BROKEN, ready=False)}
     plan = undo(after_pinned_scaling(), pinned_scaling, revisions)
-    assert plan.patch.copy_of == GOOD
+    assert patch_of(plan).copy_of == GOOD
 
 
 def test_a_later_deployment_keeps_its_template(pinned_scaling: Change) -> None:
     """Only the traffic goes back; whoever deployed since does not lose it."""
     plan = undo(after_pinned_scaling(created=NEWER, ready=NEWER), pinned_scaling)
-    assert plan.patch.copy_of == ""
-    assert plan.patch.traffic == [{"revision": GOOD, "percent": 100}]
+    assert patch_of(plan).copy_of == ""
+    assert patch_of(plan).traffic == [{"revision": GOOD, "percent": 100}]
     assert NEWER in plan.warnings[0]
 
 
@@ -190,8 +192,8 @@ def test_an_interrupted_undo_goes_on(tmp_path: Path, pinned_scaling: Change) -> 
     state = make_state(
         template=BROKEN,
         traffic=[by_name(GOOD)],
-        created=first.patch.revision,
-        ready=first.patch.revision,
+        created=patch_of(first).revision,
+        ready=patch_of(first).revision,
     )
     again = undo(state, change, attempt="eee")
     assert again.patch.empty
@@ -226,5 +228,5 @@ def test_after_a_release_only_the_scaling_is_taken_back(pinned_scaling: Change) 
         read_digest=lambda _: "",
         overwritten=frozenset({"traffic"}),
     )
-    assert plan.patch.traffic is None
-    assert plan.patch.copy_of == GOOD
+    assert patch_of(plan).traffic is None
+    assert patch_of(plan).copy_of == GOOD

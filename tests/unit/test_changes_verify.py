@@ -13,10 +13,12 @@ from google.cloud import run_v2
 from google.longrunning import operations_pb2  # type: ignore[import-untyped]
 
 from checks.target import Target
-from runbook.changes import cloud_run, planners, verify
-from runbook.changes.cloud_run import Outcome
-from runbook.changes.plan import Patch, Plan
+from runbook.changes import cloud_run_requests, planners, verify
+from runbook.changes.cloud_run import CloudRun
+from runbook.changes.cloud_run_patch import RunPatch
+from runbook.changes.plan import Plan
 from runbook.changes.state import State
+from runbook.changes.system import Outcome
 from tests.unit.plain_server import Answer, PlainServer, Reply, serve_replies
 from tests.unit.service_json import (
     BAD,
@@ -66,20 +68,20 @@ def watch(target: Target, plan: Plan, outcome: Outcome, states: list[State]) -> 
     """Return what a verification finds while the service goes through these states."""
     left = iter(states)
     last = states[-1]
-    return verify.watch(target, plan, outcome, lambda _: None, lambda: next(left, last))
+    return verify.watch(CloudRun(target), plan, outcome, lambda _: None, lambda: next(left, last))
 
 
 def test_an_operation_that_may_not_be_asked_for_has_not_failed(server: PlainServer) -> None:
     """Forbidden to ask is no news of the change; the wait goes on by what is served."""
     target = target_at(server)
-    client = run_v2.ServicesClient(**cloud_run._client_options(target))  # noqa: SLF001
+    client = run_v2.ServicesClient(**cloud_run_requests._client_options(target))  # noqa: SLF001
     pending = api_core_operation.from_gapic(  # type: ignore[no-untyped-call]
         operations_pb2.Operation(name=OPERATION),
         client.transport.operations_client,
         run_v2.Service,
         metadata_type=run_v2.Service,
     )
-    outcome = cloud_run.wait_for_operation(target, pending, 10)
+    outcome = cloud_run_requests.wait_for_operation(target, pending, 10)
     assert "no get" in outcome.failure
     assert not outcome.finished
     found = watch(target, ROLLBACK, outcome, [BEFORE, BEFORE, AFTER])
@@ -119,16 +121,16 @@ def test_an_undo_waits_for_its_revision_where_that_serves(pinned: bool, waits: b
     undo = Plan(
         step="mitigate.undo",
         change="a1b2c3",
-        etag="",
+        version="",
         generation=7,
         before={},
         after={},
-        patch=Patch(scaling={"min": 2, "max": 10}),
+        patch=RunPatch(scaling={"min": 2, "max": 10}),
         by_hand=(),
         summary="",
         mends=False,
         undoes="a1b2c3",
     )
     found = verify.Findings()
-    verify.look(TARGET, undo, found, lambda: state)
+    verify.look(CloudRun(TARGET), undo, found, lambda: state)
     assert bool(found.missing) is waits
