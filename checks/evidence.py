@@ -7,23 +7,23 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from checks import prometheus
-from checks.cloud_run import serving_shares
 from checks.errors import RefusedError, RunbookError
 from checks.logs import (
-    REQUESTS_LOG,
     SYSTEM_LOG,
+    is_request,
     log_is,
-    quote,
     read_entries,
+    revision_is,
     service_filter,
 )
 from checks.symptoms import list_ended
-from checks.target import duration_seconds
+from checks.target import KUBERNETES, duration_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from checks.cloud_run import Revision, Service
+    from checks.kubernetes import Deployment
     from checks.target import Target
 
 # Half of what HighErrorRate fires at: the natural half percent never comes near it.
@@ -39,6 +39,7 @@ _MOST_REVISIONS = 8
 _DEATHS = 3
 _DEATHS_MINUTES = 25 * 60  # as far as metrics look back, and the time before that moment
 _ALL = 100
+_BACK_OFF = "BackOff"  # the reason of the event, written each time that the wait begins
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,13 @@ class Evidence:
         return self.requests >= MIN_REQUESTS and self.error_share <= HEALTHY_ERROR_SHARE
 
 
-def find_last_healthy(target: Target, service: Service, revisions: Sequence[Revision]) -> Evidence:
+def find_last_healthy(
+    target: Target, service: Service | Deployment, revisions: Sequence[Revision]
+) -> Evidence:
     """Return the evidence for the revision that most recently served healthily.
 
-    Only revisions that Cloud Run calls ready count, and never one that has all the traffic now.
+    `service` and `revisions` are those of the target's platform. Only revisions that became ready
+    count, and never one that has all the traffic now.
     Metrics are asked first; request logs when Prometheus does not answer or has nothing.
 
     Raises:
@@ -149,24 +153,38 @@ def _kept_dying(target: Target, evidence: Evidence) -> bool:
     """
     if evidence.source != "metrics":
         return False
-    own = f"resource.labels.revision_name={quote(evidence.revision)}"
-    clauses = (log_is(target, SYSTEM_LOG), own, "severity>=WARNING")
-    expression = service_filter(target, *clauses, minutes=_DEATHS_MINUTES)
     try:
-        entries = read_entries(target, expression, _LOG_SAMPLE, deadline_s=_DEADLINE_S)
+        if target.platform == KUBERNETES:
+            deaths = _deaths_by_events(target, evidence.revision)
+        else:
+            deaths = _deaths_by_logs(target, evidence.revision)
     except RunbookError:
         return False
-    near = target.seconds(duration_seconds(_TAIL))
-    ended = [
-        entry
-        for entry in list_ended(entries, evidence.revision)
-        if abs(_as_seconds(entry.timestamp) - _as_seconds(evidence.last_served)) <= near
+    near, last = target.seconds(duration_seconds(_TAIL)), _as_seconds(evidence.last_served)
+    counted = [count for at, count in deaths if abs(_as_seconds(at) - last) <= near]
+    return sum(counted) >= _DEATHS
+
+
+def _deaths_by_logs(target: Target, revision: str) -> list[tuple[str, int]]:
+    own = (log_is(target, SYSTEM_LOG), revision_is(target, revision), "severity>=WARNING")
+    expression = service_filter(target, *own, minutes=_DEATHS_MINUTES)
+    entries = read_entries(target, expression, _LOG_SAMPLE, deadline_s=_DEADLINE_S)
+    return [(entry.timestamp, 1) for entry in list_ended(entries, revision)]
+
+
+def _deaths_by_events(target: Target, revision: str) -> list[tuple[str, int]]:
+    """Return when the kubelet last waited before starting a container again, and how often."""
+    from checks.kubernetes import read_events
+
+    return [
+        (event.last_seen, event.count)
+        for event in read_events(target, deadline_s=_DEADLINE_S)
+        if event.about.startswith(f"Pod/{revision}-") and event.reason == _BACK_OFF
     ]
-    return len(ended) >= _DEATHS
 
 
-def _candidates(service: Service, revisions: Sequence[Revision]) -> list[str]:
-    alone = {name for name, percent in serving_shares(service).items() if percent >= _ALL}
+def _candidates(service: Service | Deployment, revisions: Sequence[Revision]) -> list[str]:
+    alone = {name for name, percent in service.shares.items() if percent >= _ALL}
     return [r.name for r in revisions if r.ready and r.name not in alone]
 
 
@@ -196,12 +214,8 @@ def _single(target: Target, promql: str, at: float) -> float:
 
 
 def _judge_by_logs(target: Target, revision: str) -> Evidence | None:
-    expression = service_filter(
-        target,
-        log_is(target, REQUESTS_LOG),
-        f"resource.labels.revision_name={quote(revision)}",
-        minutes=_LOG_DAYS * 24 * 60,
-    )
+    own = (is_request(target), revision_is(target, revision))
+    expression = service_filter(target, *own, minutes=_LOG_DAYS * 24 * 60)
     entries = read_entries(target, expression, _LOG_SAMPLE, deadline_s=_DEADLINE_S)
     statuses = [int(entry.request.get("status", 0)) for entry in entries]
     if not statuses:

@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 from checks.errors import ApiError, UnreachableError
 from checks.http import DEADLINE_S, post_json
 from checks.names import log_path
+from checks.target import KUBERNETES
 
 if TYPE_CHECKING:
     from checks.target import Target
 
 REQUESTS_LOG = "run.googleapis.com/requests"
 SYSTEM_LOG = "run.googleapis.com/varlog/system"
+_POD_APP = "k8s-pod/app"
+_POD_HASH = "k8s-pod/pod-template-hash"
 _HOST = "https://logging.googleapis.com"
 _PAGE_SIZE = 1000
 _PLACEHOLDERS = (
@@ -72,13 +75,39 @@ def service_filter(target: Target, *clauses: str, minutes: float) -> str:
     Each clause is a comparison of the Logging query language and is put in brackets.
     """
     since = datetime.now(UTC) - timedelta(minutes=minutes)
-    own = (
+    moment = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    own = (*_own_entries(target), f'timestamp>="{moment}"')
+    return " AND ".join((*own, *(f"({clause})" for clause in clauses)))
+
+
+def _own_entries(target: Target) -> tuple[str, ...]:
+    if target.platform == KUBERNETES:
+        return (
+            'resource.type="k8s_container"',
+            f"resource.labels.namespace_name={quote(target.namespace)}",
+            # A cluster's location is a region or one of its zones, so: holds.
+            f"resource.labels.location:{quote(target.region)}",
+            f"labels.{quote(_POD_APP)}={quote(target.deployment_name)}",
+        )
+    return (
         'resource.type="cloud_run_revision"',
         f"resource.labels.service_name={quote(target.service)}",
         f"resource.labels.location={quote(target.region)}",
-        f'timestamp>="{since.isoformat(timespec="milliseconds").replace("+00:00", "Z")}"',
     )
-    return " AND ".join((*own, *(f"({clause})" for clause in clauses)))
+
+
+def revision_is(target: Target, revision: str) -> str:
+    """Return the clause that an entry comes from the revision, or from the ReplicaSet, so named."""
+    if target.platform == KUBERNETES:
+        return f"labels.{quote(_POD_HASH)}={quote(revision.rpartition('-')[2])}"
+    return f"resource.labels.revision_name={quote(revision)}"
+
+
+def is_request(target: Target) -> str:
+    """Return the clause that an entry stands in the request log of the ingress."""
+    if target.platform == KUBERNETES:
+        return "httpRequest.status>=100"
+    return log_is(target, REQUESTS_LOG)
 
 
 def log_is(target: Target, log: str) -> str:
@@ -157,11 +186,16 @@ def parse_entry(raw: dict[str, Any]) -> Entry:
         timestamp=str(raw.get("timestamp", "")),
         severity=str(raw.get("severity", "DEFAULT")),
         message=_message(raw, fields, request),
-        revision=str(labels.get("revision_name", "")),
+        revision=str(labels.get("revision_name") or _replica_set(raw.get("labels") or {})),
         fields=fields,
         request=request,
         raw=raw,
     )
+
+
+def _replica_set(labels: dict[str, Any]) -> str:
+    app, pod_hash = labels.get(_POD_APP), labels.get(_POD_HASH)
+    return f"{app}-{pod_hash}" if app and pod_hash else ""
 
 
 def find_pattern(entry: Entry) -> str:

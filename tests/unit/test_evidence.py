@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,15 @@ import pytest
 from checks.cloud_run import Revision, Service, parse_revision, parse_service
 from checks.errors import RefusedError, RunbookError
 from checks.evidence import find_last_healthy, find_record
+from checks.kubernetes import parse_cluster
 from checks.target import Target
+from tests.unit.kubernetes_json import (
+    cluster_api,
+    raw_deployment,
+    raw_pod,
+    raw_set,
+    target_in,
+)
 from tests.unit.plain_server import Answer, Reply, serve_replies
 from tests.unit.test_cloud_run_reading import LATEST, PATH, by_name, raw_revision, raw_service
 from tests.unit.test_target import make_target
@@ -200,3 +209,29 @@ def test_the_record_of_one_revision_is_looked_up_in_the_logs_too() -> None:
 def test_a_record_that_nobody_can_look_up_is_no_clean_one() -> None:
     with serve_replies({QUERY: vector()}) as server, pytest.raises(RunbookError):
         find_record(target_at(server.url), "api-2")
+
+
+def restarts(name: str, at: float, count: int) -> dict[str, object]:
+    """Return the event that the kubelet writes each time it waits before a restart."""
+    seen = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    about = {"kind": "Pod", "name": f"{name}-x"}
+    return {"kind": "Event", "apiVersion": "v1", "metadata": {"name": "e"}, "type": "Warning",
+            "reason": "BackOff", "count": count, "lastTimestamp": seen,
+            "involvedObject": about}  # fmt: skip
+
+
+@pytest.mark.parametrize(("at", "count", "chosen"), [(200.0, 5, "api-1"), (200.0, 1, "api-2"),
+                                                     (90.0, 5, "api-2")])  # fmt: skip
+def test_of_replica_sets_one_that_kept_crashing_is_no_way_back(
+    at: float, count: int, chosen: str, tmp_path: Path
+) -> None:
+    measured = {"api-1": (100.0, 500.0, 0.0), "api-2": (200.0, 500.0, 0.0)}
+    items = [raw_set(3, ready=2, replicas=2), raw_set(2), raw_set(1), raw_pod(3)]
+    cluster = parse_cluster(raw_deployment(), items)
+    events = {"kind": "EventList", "apiVersion": "v1", "items": [restarts("api-2", at, count)]}
+    replies = {QUERY: prometheus(measured),
+               **cluster_api({"/api/v1/namespaces/default/events": events})}  # fmt: skip
+    with serve_replies(replies) as server:
+        target = target_in(tmp_path, server.url)
+        found = find_last_healthy(target, cluster.deployment, cluster.revisions)
+    assert found.revision == chosen

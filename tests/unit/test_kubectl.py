@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -11,25 +10,10 @@ import pytest
 
 from checks.errors import ApiError, RunbookError, UnreachableError, UsageError
 from checks.kubectl import execute, read_json, refuse_change, run_kubectl
-from checks.target import Target
-from tests.unit.plain_server import Reply, serve_replies
+from tests.unit.kubernetes_json import cluster_api as api
+from tests.unit.kubernetes_json import target_in
+from tests.unit.plain_server import serve_replies
 from tests.unit.test_target import make_target
-
-KUBECONFIG = """\
-apiVersion: v1
-kind: Config
-clusters: [{{name: c, cluster: {{server: "{url}"}}}}]
-contexts: [{{name: embedded, context: {{cluster: c, user: u}}}}]
-users: [{{name: u, user: {{}}}}]
-"""
-
-
-def target_in(folder: Path, url: str = "http://127.0.0.1:9") -> Target:
-    """Return a target whose cluster answers at `url`."""
-    path = folder / "kubeconfig"
-    path.write_text(KUBECONFIG.format(url=url))
-    return make_target(control="http://127.0.0.1:9", kubeconfig=str(path),
-                       kube_context="embedded", namespace="default")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -81,22 +65,6 @@ def test_what_may_change_something_or_leads_elsewhere_never_runs(line: str, tmp_
     assert caught.value.next_step
 
 
-def api(path: str, **content: object) -> dict[str, Reply]:
-    """Answer discovery and one path of the API as a cluster does."""
-    group = {"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}]}
-    resources = [{"name": "deployments", "kind": "Deployment", "namespaced": True,
-                  "singularName": "deployment", "verbs": ["get", "list"]}]  # fmt: skip
-    found: dict[str, dict[str, object]] = {
-        "/api": {"kind": "APIVersions", "versions": ["v1"]},
-        "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": []},
-        "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group]},
-        "/apis/apps/v1": {"kind": "APIResourceList", "apiVersion": "v1",
-                          "groupVersion": "apps/v1", "resources": resources},
-        path: content,
-    }  # fmt: skip
-    return {name: Reply(json.dumps(body).encode()) for name, body in found.items()}
-
-
 DEPLOYMENT = "/apis/apps/v1/namespaces/default/deployments/api"
 
 
@@ -105,7 +73,9 @@ def test_the_real_kubectl_reads_an_object_of_the_named_cluster(
 ) -> None:
     """What the caller's own environment names does not matter."""
     monkeypatch.setenv("KUBECONFIG", "/nowhere")
-    replies = api(DEPLOYMENT, apiVersion="apps/v1", kind="Deployment", metadata={"name": "api"})
+    replies = api(
+        {DEPLOYMENT: {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "api"}}}
+    )
     with serve_replies(replies) as server:
         found = read_json(target_in(tmp_path, server.url), ["get", "deployment", "api"])
     assert found["metadata"]["name"] == "api"
@@ -113,7 +83,7 @@ def test_the_real_kubectl_reads_an_object_of_the_named_cluster(
 
 
 def test_what_is_not_there_is_told_as_not_found(tmp_path: Path) -> None:
-    with serve_replies(api("/none")) as server, pytest.raises(ApiError) as caught:
+    with serve_replies(api({})) as server, pytest.raises(ApiError) as caught:
         read_json(target_in(tmp_path, server.url), ["get", "deployment", "api"])
     assert caught.value.status == 404
     assert "embedded, namespace default" in str(caught.value)
@@ -154,6 +124,6 @@ def test_at_the_deadline_it_is_killed_with_its_children(tmp_path: Path) -> None:
 
 
 def test_a_failure_keeps_kubectls_words(tmp_path: Path) -> None:
-    with serve_replies(api("/none")) as server, pytest.raises(RunbookError) as caught:
+    with serve_replies(api({})) as server, pytest.raises(RunbookError) as caught:
         run_kubectl(target_in(tmp_path, server.url), ["get", "unknown-kind"])
     assert "doesn't have a resource type" in str(caught.value)

@@ -14,6 +14,7 @@ from checks.logs import (
     parse_entry,
     quote,
     read_entries,
+    revision_is,
     service_filter,
 )
 from tests.unit.plain_server import Reply, serve_replies
@@ -116,3 +117,19 @@ def test_a_search_that_never_ends_is_given_up() -> None:
         pytest.raises(UnreachableError, match="did not finish"),
     ):
         read_entries(make_target(api=server.url), "", deadline_s=0.3)
+
+
+def test_on_kubernetes_the_same_service_is_a_container_of_its_pods() -> None:
+    target = make_target(platform="kubernetes", namespace="prod", deployment="pipe")
+    expression = service_filter(target, revision_is(target, "pipe-68d6cb6874"), minutes=5)
+    assert 'resource.type="k8s_container"' in expression
+    assert 'resource.labels.namespace_name="prod"' in expression
+    assert 'labels."k8s-pod/app"="pipe"' in expression
+    assert '(labels."k8s-pod/pod-template-hash"="68d6cb6874")' in expression
+    assert "cloud_run" not in expression
+
+
+def test_an_entry_of_a_pod_names_its_replica_set() -> None:
+    labels = {"k8s-pod/app": "pipe", "k8s-pod/pod-template-hash": "68d6cb6874"}
+    raw = {"resource": {"type": "k8s_container", "labels": {"pod_name": "p"}}, "labels": labels}
+    assert parse_entry(raw).revision == "pipe-68d6cb6874"
