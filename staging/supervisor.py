@@ -23,6 +23,7 @@ from staging.cloud_run.routes import routes as cloud_run_routes
 from staging.cloud_run.workload import CloudRunWorkload
 from staging.control.app import Control
 from staging.control.baseline import wait_clean
+from staging.control.key_table import KeyTable
 from staging.control.plant import Plant
 from staging.door import Door
 from staging.ingress.balancer import Ingress
@@ -34,7 +35,9 @@ from staging.processes import ProcessFailedError
 from staging.service.builds import list_images
 from staging.service.database_server import DatabaseServer
 from staging.service.fleet import FleetSettings, ProcessFleet
-from staging.service.tenants import create_api_keys, list_tenants
+from staging.service.keys import create_admin_key, create_api_keys
+from staging.service.settings import EMBEDDED_LIMITS
+from staging.service.tenants import list_tenants
 from staging.serving import LocalServer
 
 if TYPE_CHECKING:
@@ -118,23 +121,25 @@ class Supervisor:
         directory = self._settings.directory
         prometheus, alertmanager = await self._start_monitoring(addresses)
         logs, sockets = await self._start_logging(addresses)
-        ingress = Ingress(
-            directory.path,
-            sockets,
-            port=addresses.ports["service"],
-            addresses=addresses.instances,
-        )
-        self._cleanup.push_async_callback(ingress.stop)
-        await ingress.start(sockets / "access.sock")
-        self._watch(ingress.process.watch)
-        fleet = await self._open_fleet(addresses, sockets, ingress)
+        ingress = await self._start_ingress(addresses, sockets)
+        database, keys = self._open_database()
+        fleet = await self._open_fleet(addresses, sockets, ingress, database)
         cloud_run = await self._start_cloud_run(addresses, fleet, ingress, logs)
         self._report(f"the service serves at {addresses.url('service')}")
         load = await self._start_load(addresses)
         plant = Plant(
-            *(self._settings.time_scale, addresses, fleet, cloud_run, ingress),
-            *(prometheus, alertmanager, logs, load),
-            CloudRunWorkload(cloud_run),
+            time_scale=self._settings.time_scale,
+            addresses=addresses,
+            fleet=fleet,
+            cloud_run=cloud_run,
+            ingress=ingress,
+            prometheus=prometheus,
+            alertmanager=alertmanager,
+            logs=logs,
+            load=load,
+            database=database,
+            keys=keys,
+            workload=CloudRunWorkload(cloud_run),
         )
         control = await self._open_doors(plant)
         await self._wait_under_load(plant)
@@ -175,13 +180,30 @@ class Supervisor:
         await collector.start(sockets / "logs.sock", (sockets / "access.sock", maker))
         return logs, sockets
 
-    async def _open_fleet(
-        self, addresses: Addresses, sockets: Path, ingress: Ingress
-    ) -> ProcessFleet:
-        directory = self._settings.directory.path
-        create_api_keys(directory / "api-keys.json")
+    async def _start_ingress(self, addresses: Addresses, sockets: Path) -> Ingress:
+        ingress = Ingress(
+            self._settings.directory.path,
+            sockets,
+            port=addresses.ports["service"],
+            addresses=addresses.instances,
+        )
+        self._cleanup.push_async_callback(ingress.stop)
+        await ingress.start(sockets / "access.sock")
+        self._watch(ingress.process.watch)
+        return ingress
+
+    def _open_database(self) -> tuple[DatabaseServer, KeyTable]:
         database = DatabaseServer(PROJECT, list_tenants())
         self._cleanup.push_async_callback(database.stop)
+        plain = create_api_keys(self._settings.directory.path / "api-keys.json")
+        keys = KeyTable(database.store, plain)
+        keys.restore()
+        return database, keys
+
+    async def _open_fleet(
+        self, addresses: Addresses, sockets: Path, ingress: Ingress, database: DatabaseServer
+    ) -> ProcessFleet:
+        admin_key = create_admin_key(self._settings.directory.path / "admin-key")
         fleet = ProcessFleet(
             FleetSettings(
                 network=addresses.block,
@@ -189,7 +211,8 @@ class Supervisor:
                 project=PROJECT,
                 region=REGION,
                 environment={
-                    "API_KEYS_FILE": str(directory / "api-keys.json"),
+                    **EMBEDDED_LIMITS,
+                    "ADMIN_KEY_FILE": str(admin_key),
                     "BIGQUERY_ENDPOINT": await database.start(),
                 },
             )
@@ -282,4 +305,5 @@ class Supervisor:
             "alertmanager": addresses.url("alertmanager"),
             "control": addresses.url("control"),
             "api_key_file": str(self._settings.directory.path / "api-keys.json"),
+            "admin_key_file": str(self._settings.directory.path / "admin-key"),
         }

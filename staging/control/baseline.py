@@ -24,6 +24,8 @@ async def reset(plant: Plant) -> float:
     started = time.monotonic()
     async with asyncio.timeout(RESET_DEADLINE_S):
         await plant.load.pause()
+        plant.database.reset()
+        plant.keys.restore()
         await plant.cloud_run.reset()
         await plant.ingress.settle()
         plant.faults.clear()

@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from staging.addresses import Addresses
     from staging.cloud_logging.store import LogStore
     from staging.cloud_run.control_plane import CloudRun
+    from staging.control.key_table import KeyTable
     from staging.ingress.balancer import Ingress
     from staging.load.load import Load
     from staging.model import Workload
     from staging.monitoring.alertmanager import Alertmanager
     from staging.monitoring.prometheus import Prometheus
+    from staging.service.database_server import DatabaseServer
     from staging.service.fleet import ProcessFleet
 
 
@@ -30,6 +32,8 @@ class Plant:
     alertmanager: Alertmanager
     logs: LogStore
     load: Load
+    database: DatabaseServer
+    keys: KeyTable
     workload: Workload
     """The service on the platform in force."""
     faults: list[str] = field(default_factory=list)

@@ -12,13 +12,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from staging.service import handlers
+from staging.service.access import Access
 from staging.service.capacity import Capacity
 from staging.service.database import Database
 from staging.service.exchange import Runtime, make_endpoint
 from staging.service.logs import write_log
 from staging.service.metadata import MetadataLog
 from staging.service.metrics import Metrics
-from staging.service.tenants import KeyRing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -39,7 +39,7 @@ API_ROUTES = (
 
 
 def create_runtime(settings: Settings, build: Build) -> Runtime:
-    """Return an instance's shared state; raise OSError or ValueError on a bad key file."""
+    """Return an instance's shared state; raise OSError or ValueError on a bad admin key file."""
     metrics = Metrics(settings.instance, settings.revision)
     capacity = Capacity(settings.limits.cpu, settings.limits.concurrency)
     metrics.cpu_percent.set_function(lambda: 100 * capacity.measure_busy_share())
@@ -52,7 +52,7 @@ def create_runtime(settings: Settings, build: Build) -> Runtime:
         capacity=capacity,
         database=database,
         metadata=MetadataLog(settings, database, metrics),
-        keys=KeyRing.read(settings.api_keys_file),
+        access=Access(settings, database, metrics.registry),
         journal=build.create_journal(),
     )
 
@@ -70,14 +70,20 @@ def create_app(runtime: Runtime, publish_usage: Callable[[float], None]) -> Star
         runtime.metrics.create_series(method, path)
         routes.append(Route(path, make_endpoint(runtime, path, handler), methods=[method]))
 
+    runtime.access.metrics.create_series(path for _, path, _ in API_ROUTES)
+
     @asynccontextmanager
     async def run_background_work(_app: Starlette) -> AsyncIterator[None]:
         settings = runtime.settings
         write_log("INFO", f"instance {settings.instance} started: {runtime.build.version}")
         runtime.metadata.start()
+        # Before the first request is taken: a new instance knows its callers.
+        await runtime.access.keys.load()
+        reader = asyncio.create_task(runtime.access.keys.reread_forever())
         publisher = asyncio.create_task(_publish_forever(runtime, publish_usage))
         yield
         publisher.cancel()
+        reader.cancel()
         await runtime.metadata.stop(_FLUSH_AT_STOP_S)
         runtime.database.close()
         write_log("INFO", f"instance {settings.instance} stopped")

@@ -19,6 +19,7 @@ from staging.addresses import Addresses, claim_addresses
 from staging.cloud_run import CloudRun, routes
 from staging.service.builds import list_images
 from staging.service.fleet import FleetSettings, ProcessFleet
+from staging.service.keys import create_admin_key
 from staging.serving import LocalServer
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class CloudRunServer:
         *,
         rollback_clears_failure: bool = False,
     ) -> None:
-        """Keep the instances' key file in `directory`."""
+        """Keep the instances' admin key in `directory`."""
         self._rollback_clears_failure = rollback_clears_failure
         self._freezes = False
         self.log = _KeptLog()
@@ -63,14 +64,13 @@ class CloudRunServer:
         self._addresses: Addresses = claim_addresses()
         self.port = self._addresses.ports["api"]
         self.url = f"http://127.0.0.1:{self.port}"
-        keys = directory / "keys.json"
-        keys.write_text("{}", encoding="utf-8")
+        admin_key = create_admin_key(directory / "admin-key")
         settings = FleetSettings(self._addresses.block, directory / "no.sock", PROJECT, REGION)
         self._fleet = ProcessFleet(settings)
         self._time_scale = time_scale
         # Nothing listens there: these instances' health is their open port.
         database = f"http://127.0.0.1:{self._addresses.ports['prometheus']}"
-        self._environment = {"BIGQUERY_ENDPOINT": database, "API_KEYS_FILE": str(keys)}
+        self._environment = {"BIGQUERY_ENDPOINT": database, "ADMIN_KEY_FILE": str(admin_key)}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from staging.addresses import claim_addresses
+from staging.control.key_table import KeyTable
 from staging.model import Instance, InstanceSpec
 from staging.service.builds import REPOSITORY
 from staging.service.database_server import DatabaseServer
 from staging.service.fleet import FleetSettings, ProcessFleet
 from staging.service.http_client import HttpClient, HttpResponse
-from staging.service.tenants import create_api_keys, list_tenants
+from staging.service.keys import create_admin_key, create_api_keys
+from staging.service.settings import EMBEDDED_LIMITS
+from staging.service.tenants import list_tenants
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -111,9 +114,11 @@ async def serve_rig(folder: Path, slots: int = 40, reset_share: float = 0.0) -> 
     addresses = claim_addresses()
     keys = create_api_keys(folder / "api-keys.json")
     database = DatabaseServer(PROJECT, list_tenants())
+    KeyTable(database.store, keys).restore()
     environment = {
+        **EMBEDDED_LIMITS,
         "BIGQUERY_ENDPOINT": await database.start(),
-        "API_KEYS_FILE": str(folder / "api-keys.json"),
+        "ADMIN_KEY_FILE": str(create_admin_key(folder / "admin-key")),
         "METADATA_LOG_FLUSH_INTERVAL_SECONDS": "0.2",
         "UPSTREAM_RESET_SHARE": str(reset_share),
     }
