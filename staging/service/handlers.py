@@ -57,6 +57,7 @@ class HealthHandlers:
                 "service": settings.service,
                 "revision": settings.revision,
                 "instance": settings.instance,
+                "pid": os.getpid(),
                 "version": self._runtime.build.version,
                 "uptime_s": round(time.time() - self._runtime.started_at, 1),
                 "median_duration_ms": statistics.median(durations) if durations else None,
