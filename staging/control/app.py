@@ -79,7 +79,12 @@ class Control:
     async def _faults(self, _: dict[str, Any]) -> dict[str, Any]:
         return {
             "faults": [
-                {"name": fault.name, "alert": fault.alert, "description": fault.description}
+                {
+                    "name": fault.name,
+                    "alert": fault.alert,
+                    "description": fault.description,
+                    "platforms": list(fault.platforms),
+                }
                 for fault in FAULTS.values()
             ]
         }
@@ -90,6 +95,13 @@ class Control:
             names = ", ".join(FAULTS)
             raise ControlError(f"there is no such fault; there are {names}", "GET /faults", 400)
         async with self._changing:
+            platform = self._plant.workload.platform
+            if platform not in fault.platforms:
+                raise ControlError(
+                    f"{fault.name} does not exist on {platform}",
+                    f'POST /reset {{"platform": "{fault.platforms[0]}"}}',
+                    409,
+                )
             self._plant.faults.append(fault.name)
             started = time.monotonic()
             await fault.engage(self._plant)

@@ -5,47 +5,19 @@ No fault touches a metric, an answer or an alert: what is seen of it follows fro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from staging.control.deployments import (
-    FIXED_VERSION,
     REDEPLOYED_VERSION,
     dead_database,
     deploy,
     pin_traffic,
 )
+from staging.control.fault import Fault, build_fault, deploy_fix
+from staging.control.faults_load import LOAD_FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from staging.control.plant import Plant
-
-# Ten instances of 2 CPU serve 1000 requests of 20 ms a second. At 60 a second this makes 1.5 times
-# what ten can do, and three quarters of what twenty can.
-OVERLOAD_FACTOR = 25.0
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One way to break staging, and how an engineer takes its cause away."""
-
-    name: str
-    description: str
-    alert: str
-    engage: Callable[[Plant], Awaitable[None]]
-    heal: Callable[[Plant], Awaitable[None]]
-
-
-async def _deploy_fix(plant: Plant) -> None:
-    await deploy(plant, version=FIXED_VERSION)
-
-
-def _build_fault(version: str, description: str, alert: str) -> Fault:
-    async def engage(plant: Plant) -> None:
-        await deploy(plant, version=f"1.5.0-{version}")
-
-    return Fault(version, description, alert, engage, _deploy_fix)
 
 
 async def _freeze(plant: Plant) -> None:
@@ -73,19 +45,11 @@ async def _cut_database(plant: Plant) -> None:
 async def _pin_to_bad(plant: Plant) -> None:
     failing = await deploy(plant, database=dead_database(plant))
     await pin_traffic(plant, failing)
-    await _deploy_fix(plant)
-
-
-async def _weigh_down(plant: Plant) -> None:
-    await plant.load.set_weight_factor(OVERLOAD_FACTOR)
-
-
-async def _lighten(plant: Plant) -> None:
-    await plant.load.set_weight_factor(1.0)
+    await deploy_fix(plant)
 
 
 _ALL = (
-    _build_fault(
+    build_fault(
         "crash-under-traffic",
         "A build goes out whose native extension writes to freed memory: instances start, serve a"
         " little, and die of it; the platform restarts them with back-off.",
@@ -105,15 +69,15 @@ _ALL = (
         " platform recycles the instances: none of them starts again.",
         "ServiceDown",
         _lose_image,
-        _deploy_fix,
+        deploy_fix,
     ),
-    _build_fault(
+    build_fault(
         "endpoint-errors",
         "A build goes out that reads a column by a name no dataset has yet: the endpoints that"
         " list and start runs answer 500.",
         "HighErrorRate",
     ),
-    _build_fault(
+    build_fault(
         "tenant-errors",
         "A build goes out that takes every pipeline for a scheduled one: the largest tenant, whose"
         " pipelines have no schedule, gets 500.",
@@ -124,15 +88,7 @@ _ALL = (
         "A revision goes out whose environment names a database address where nothing listens.",
         "HighErrorRate",
         _cut_database,
-        _deploy_fix,
-    ),
-    Fault(
-        "overload",
-        "Requests become 25 times as heavy: more than the maximum of 10 instances can serve, and"
-        " less than 20 can.",
-        "HighErrorRate",
-        _weigh_down,
-        _lighten,
+        deploy_fix,
     ),
     Fault(
         "pinned-to-bad",
@@ -140,13 +96,15 @@ _ALL = (
         " revision is healthy and gets none.",
         "HighErrorRate",
         _pin_to_bad,
-        _deploy_fix,
+        deploy_fix,
+        platforms=("cloud_run",),
     ),
-    _build_fault(
+    build_fault(
         "crash-at-start",
         "A build goes out that needs a variable nobody sets: its containers end at start, so the"
         " revision never becomes ready and the traffic stays where it was.",
         "",
     ),
+    *LOAD_FAULTS,
 )
 FAULTS = {fault.name: fault for fault in _ALL}

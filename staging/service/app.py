@@ -53,7 +53,7 @@ def create_runtime(settings: Settings, build: Build) -> Runtime:
         database=database,
         metadata=MetadataLog(settings, database, metrics),
         access=Access(settings, database, metrics.registry),
-        journal=build.create_journal(),
+        journal=build.create_journal(settings.limits),
     )
 
 
@@ -77,6 +77,7 @@ def create_app(runtime: Runtime, publish_usage: Callable[[float], None]) -> Star
         settings = runtime.settings
         write_log("INFO", f"instance {settings.instance} started: {runtime.build.version}")
         runtime.metadata.start()
+        runtime.build.start_work(runtime.capacity)
         # Before the first request is taken: a new instance knows its callers.
         await runtime.access.keys.load()
         reader = asyncio.create_task(runtime.access.keys.reread_forever())

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from staging.model import ImageNotFoundError
+from staging.service.builds_cpu import compact_journal, poll_schedules, start_thread
+from staging.service.builds_memory import CachingJournal, TraceJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from staging.service.capacity import Capacity
     from staging.service.database import Row
+    from staging.service.settings import Limits
     from staging.service.tenants import Pipeline
 
 REPOSITORY = "us-docker.pkg.dev/convergence/pipeline/api"
@@ -38,7 +42,7 @@ class Journal(Protocol):
 class RingJournal:
     """A journal in a bounded deque."""
 
-    def __init__(self) -> None:
+    def __init__(self, _limits: Limits) -> None:
         """Start empty."""
         self._entries: deque[float] = deque(maxlen=_JOURNAL_ENTRIES)
 
@@ -54,7 +58,7 @@ class RingJournal:
 class NativeJournal:
     """1.5.0's faster journal in native memory: it frees a full arena and then writes to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, _limits: Limits) -> None:
         """Allocate the arena."""
         self._arena: ctypes.Array[ctypes.c_double] | None = (_ENTRY * _ARENA_ENTRIES)()
         self._address: int | None = ctypes.addressof(self._arena)
@@ -86,6 +90,10 @@ def _require_state_bucket(environment: Mapping[str, str]) -> None:
         raise ValueError("PIPELINE_STATE_BUCKET must be a gs:// address")
 
 
+def _start_nothing(capacity: Capacity) -> None:
+    """Start no thread: this build works for requests alone."""
+
+
 def _describe_pipeline(pipeline: Pipeline) -> dict[str, str | None]:
     hour = pipeline.schedule.split()[1] if pipeline.schedule else None
     return {"pipeline_id": pipeline.pipeline_id, "runs_at_hour": hour}
@@ -113,9 +121,10 @@ class Build:
 
     version: str
     check_configuration: Callable[[Mapping[str, str]], None] = _accept_configuration
-    create_journal: Callable[[], Journal] = RingJournal
+    create_journal: Callable[[Limits], Journal] = RingJournal
     describe_pipeline: Callable[[Pipeline], dict[str, str | None]] = _describe_pipeline
     render_run: Callable[[Row], Row] = _render_run
+    start_work: Callable[[Capacity], None] = _start_nothing
 
 
 _BUILDS = {
@@ -128,6 +137,10 @@ _BUILDS = {
         Build("1.5.0-crash-under-traffic", create_journal=NativeJournal),
         Build("1.5.0-endpoint-errors", render_run=_render_renamed_run),
         Build("1.5.0-tenant-errors", describe_pipeline=_describe_scheduled_pipeline),
+        Build("1.5.0-busy-poll", start_work=start_thread(poll_schedules)),
+        Build("1.5.0-hot-loop", start_work=start_thread(compact_journal)),
+        Build("1.5.0-memory-leak", create_journal=TraceJournal),
+        Build("1.5.0-oversized-cache", create_journal=CachingJournal),
     )
 }
 

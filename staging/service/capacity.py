@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MAX_WAIT_S = 3.0
 WINDOW_S = 1.0
+# A thread of the lowest priority takes what requests leave; the interpreter's lock, which it holds
+# now and then, is what they feel of it.
+_LOCK_SHARE = 0.15
 
 
 class Capacity:
@@ -38,6 +41,13 @@ class Capacity:
         self._free_at = 0.0
         self._held = 0
         self._busy: deque[tuple[float, float]] = deque()
+        self._background = 0.0
+        self._background_until = 0.0
+
+    @property
+    def cpu(self) -> float:
+        """Return the vCPUs of the container."""
+        return self._cpu
 
     @contextmanager
     def hold_request(self) -> Iterator[None]:
@@ -56,10 +66,19 @@ class Capacity:
         begin = max(now, self._free_at)
         if begin - now > MAX_WAIT_S:
             raise OverloadedError(f"the request would wait {begin - now:.1f} s for CPU")
-        end = begin + cost_s / self._cpu
+        speed = self._cpu * (1 - _LOCK_SHARE * self._read_background(now))
+        end = begin + cost_s / speed
         self._note_busy(begin, end)
         self._free_at = end
         await asyncio.sleep(end - now)
+
+    def take_idle(self, share: float, seconds: float) -> None:
+        """Give a background thread `share` of the CPU that requests leave, for `seconds` from now.
+
+        A thread that goes on says so again and again; any thread may call this.
+        """
+        self._background = share
+        self._background_until = self._clock() + seconds
 
     def measure_busy_share(self) -> float:
         """Return the busy share of the last second, from 0 to 1."""
@@ -68,7 +87,11 @@ class Capacity:
         busy = sum(
             max(0.0, min(end, now) - max(begin, now - WINDOW_S)) for begin, end in self._busy
         )
-        return min(1.0, busy / WINDOW_S)
+        requests = min(1.0, busy / WINDOW_S)
+        return requests + (1 - requests) * self._read_background(now)
+
+    def _read_background(self, now: float) -> float:
+        return self._background if now < self._background_until else 0.0
 
     def _note_busy(self, begin: float, end: float) -> None:
         self._forget_before(self._clock() - WINDOW_S)
