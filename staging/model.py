@@ -72,6 +72,13 @@ class Fleet(Protocol):
     def usage(self, instance: Instance) -> float:
         """Return the instance's CPU use over its last second, as a share of its CPU (0 to 1)."""
 
+    def memory(self, instance: Instance) -> int:
+        """Return the bytes that the instance uses, as its container counts them; 0 once it ended.
+
+        Above the specification's `memory_bytes` the fleet kills it (SIGKILL) and sets
+        `memory_at_kill`: Cloud Run's "Memory limit exceeded", Kubernetes' OOMKilled.
+        """
+
     def subscribe(self, listener: Callable[[Instance], Awaitable[None] | None]) -> None:
         """Call `listener` after every change of an instance's state, exits included."""
 

@@ -11,6 +11,8 @@ from staging.cloud_run.v2 import timestamp
 if TYPE_CHECKING:
     from staging.model import Instance
 
+_MIB = 1024**2
+
 
 class PlatformLog:
     """Writes what Cloud Run itself has to say about an instance or a revision."""
@@ -58,6 +60,8 @@ class PlatformLog:
 
     def exited(self, instance: Instance) -> None:
         """Say how a container that nobody stopped came to its end."""
+        if instance.memory_at_kill is not None:
+            self._write_memory_exceeded(instance, instance.memory_at_kill)
         status = instance.exit_status or 0
         how = (
             f"Container terminated on signal {-status}."
@@ -65,6 +69,14 @@ class PlatformLog:
             else f"Container called exit({status})."
         )
         self.write("WARNING", how, instance.spec.revision, instance)
+
+    def _write_memory_exceeded(self, instance: Instance, used_bytes: int) -> None:
+        text = (
+            f"Memory limit of {instance.spec.memory_bytes // _MIB} MiB exceeded with"
+            f" {used_bytes // _MIB} MiB used. Consider increasing the memory limit, see"
+            " https://cloud.google.com/run/docs/configuring/memory-limits"
+        )
+        self.write("ERROR", text, instance.spec.revision, instance)
 
     def probe_failed(self, instance: Instance, port: int) -> None:
         """Say that the default startup probe failed, so that the instance was not started."""

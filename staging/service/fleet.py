@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from staging.model import Instance, InstanceSpec, InstanceState, NoSlotError
 from staging.service.builds import find_build
 from staging.service.instance import Order
+from staging.service.memory import read_used_bytes
 from staging.service.settings import PORT
 from staging.service.usage import UsageBoard
 from staging.service.zygote_link import FleetClosedError, ZygoteLink
@@ -31,6 +32,9 @@ _KILL_DEADLINE_S = 5.0
 _PROBE_EVERY_S = 0.01
 _PROBE_DEADLINE_S = 0.5
 _LOST = -int(signal.SIGKILL)
+# A container that outgrows its memory is killed at once; reading 20 instances takes half a
+# millisecond.
+_MEASURE_EVERY_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -65,14 +69,18 @@ class ProcessFleet:
         self._listeners: list[Listener] = []
         self._notices: set[asyncio.Future[None]] = set()
         self._lost = asyncio.Event()
+        self._warden: asyncio.Task[None] | None = None
         self._zygote = ZygoteLink(self._note_fork, self._note_exit, self._note_loss)
 
     async def open(self) -> None:
         """Start the zygote; the calling thread must last, as its end would kill the zygote."""
         await self._zygote.open(self._board, self._settings.slots)
+        self._warden = asyncio.create_task(self._enforce_memory(), name="memory limits")
 
     async def close(self) -> None:
         """Kill every instance and the zygote, and return when they are gone."""
+        if self._warden is not None:
+            self._warden.cancel()
         await self.kill_all()
         await self._zygote.close()
         await asyncio.gather(*self._notices, return_exceptions=True)
@@ -176,9 +184,27 @@ class ProcessFleet:
         """
         return self._board.read(instance.slot) if instance.state != "exited" else 0.0
 
+    def memory(self, instance: Instance) -> int:
+        """Return the bytes that the instance uses, as its container counts them; 0 once it ended.
+
+        `staging.service.memory` says how one real byte counts.
+        """
+        with contextlib.suppress(OSError):
+            return read_used_bytes(instance.pid) if instance.state != "exited" else 0
+        return 0
+
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` after every change of an instance's state, exits included."""
         self._listeners.append(listener)
+
+    async def _enforce_memory(self) -> None:
+        while True:
+            for instance in self.instances():
+                used = self.memory(instance)
+                if used > instance.spec.memory_bytes and instance.memory_at_kill is None:
+                    instance.memory_at_kill = used
+                    self._signal(instance, signal.SIGKILL)
+            await asyncio.sleep(_MEASURE_EVERY_S)
 
     def _describe(self, spec: InstanceSpec, slot: int) -> Instance:
         name = spec.name or f"{spec.revision}-{secrets.token_hex(4)}"
