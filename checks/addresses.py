@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from checks.errors import UsageError
 from checks.http import DEADLINE_S
-from checks.logs import REQUESTS_LOG, log_is, quote, read_entries, service_filter
+from checks.logs import is_request, quote, read_entries, service_filter
 from checks.target import is_loopback
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def read_users(
     """
     answered = service_filter(
         target,
-        log_is(target, REQUESTS_LOG),
+        is_request(target),
         answered_well(),
         match_source("httpRequest.remoteIp", networks[:_CLAUSES_AT_MOST]),
         minutes=_HOUR_MIN,

@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from checks import prometheus
-from checks.addresses import answered_well, is_address
+from checks.addresses import answered_well, is_address, network_of
 from checks.errors import RunbookError
-from checks.logs import REQUESTS_LOG, log_is, quote, read_entries, service_filter
+from checks.logs import is_request, quote, read_entries, service_filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -97,6 +97,14 @@ class Failures:
     def tenants(self) -> Counter[str]:
         """Failures by claimed tenant, of those read."""
         return sum((source.tenants for source in self.sources), Counter())
+
+    @property
+    def networks(self) -> Counter[str]:
+        """Failures by /24, or /64 of IPv6, of those read."""
+        counts: Counter[str] = Counter()
+        for source in self.sources:
+            counts[network_of(source.address)] += source.count
+        return counts
 
     @property
     def prefixes(self) -> Counter[str]:
@@ -182,7 +190,7 @@ def find_known(target: Target, sources: Sequence[Source], minutes: float) -> dic
         )
         expression = service_filter(
             target,
-            log_is(target, REQUESTS_LOG),
+            is_request(target),
             answered_well(),
             before,
             minutes=minutes + _LOOK_BACK_MIN,
@@ -210,9 +218,7 @@ def find_breaches(target: Target, sources: Sequence[Source], minutes: float) -> 
         f"(httpRequest.remoteIp={quote(address)} AND timestamp>={quote(first)})"
         for address, first in since.items()
     )
-    expression = service_filter(
-        target, log_is(target, REQUESTS_LOG), answered_well(), after, minutes=minutes
-    )
+    expression = service_filter(target, is_request(target), answered_well(), after, minutes=minutes)
     entries = read_entries(target, expression, _PAGE)
     return dict(Counter(str(entry.request.get("remoteIp", "")) for entry in entries))
 
@@ -251,7 +257,7 @@ def _read_totals(
 
 def _has_requests(target: Target, minutes: float) -> bool:
     """Return whether the request log has any good answer; without one, nobody looks known."""
-    good = (log_is(target, REQUESTS_LOG), answered_well())
+    good = (is_request(target), answered_well())
     return bool(
         read_entries(target, service_filter(target, *good, minutes=minutes + _LOOK_BACK_MIN), 1)
     )

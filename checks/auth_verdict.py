@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from checks.addresses import is_address, network_of
 from checks.auth import seconds_between
@@ -57,6 +57,10 @@ class Part:
     tenants: tuple[str, ...]
     reasons: tuple[str, ...]
     command: str
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the part as `--json` gives it."""
+        return asdict(self)
 
 
 def judge(

@@ -65,6 +65,13 @@ class TenantKeys:
     last_issued: datetime
     next_expiry: datetime | None
 
+    def as_data(self) -> dict[str, Any]:
+        """Return the same with times as ISO 8601."""
+        return vars(self) | {
+            "last_issued": self.last_issued.isoformat(),
+            "next_expiry": self.next_expiry.isoformat() if self.next_expiry else None,
+        }
+
 
 def read_keys(target: Target, tenant: str = "", *, deadline_s: float = DEADLINE_S) -> list[Key]:
     """Return every tenant's keys, or those of one tenant.

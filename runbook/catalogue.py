@@ -20,6 +20,8 @@ MODULES: dict[str, tuple[str, ...]] = {
         "runbook.assess",
         "runbook.assess_errors",
         "runbook.assess_load",
+        "runbook.assess_access",
+        "runbook.assess_limits",
         "runbook.triage",
     ),
     "mitigate": ("runbook.mitigate",),

@@ -1,0 +1,286 @@
+"""Assess the rate limits: those in force, who uses how much of them, and whether that is abuse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runbook.report import Report, Table
+from runbook.step import step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from invoke.context import Context
+
+    from checks.limit_verdict import Case, Judgement
+    from checks.limits import Setting, Use
+    from checks.target import Target
+
+_SHOWN = 10
+_JUDGED = 5
+_MINUTES = 15.0
+_READ_AT_MOST = 5000
+_QUERY = (
+    "curl --silent --show-error --fail-with-body --max-time 10 --get {prometheus}/api/v1/query"
+    " --data-urlencode 'query="
+)
+_SETTINGS_BY_HAND = (
+    _QUERY + """convergence_setting{{job="convergence-api",setting=~"rate_limiting[.].+"}}'"""
+)
+_HITS_BY_HAND = (
+    _QUERY + "sum by (tenant_id, path)"
+    """ (rate(rate_limit_hits_total{{job="convergence-api"}}[{window}])) > 0'"""
+)
+_EACH_FOR_ITSELF = (
+    "Limits and use are those of one instance: each counts for itself, so the fleet lets through"
+    " as many times the limit as it has instances."
+)
+
+
+@step(
+    alerts=("RateLimitExceeded",),
+    by_hand=(_SETTINGS_BY_HAND, _HITS_BY_HAND),
+    original=("C53", "C54"),
+)
+def rate_limits(_c: Context) -> Report:
+    """Show the limits that every instance runs with, who is blocked, and the use against them."""
+    from checks.limits import read_blocked, read_settings, read_use, require_settings
+    from checks.target import load_target
+
+    target = load_target()
+    settings = require_settings(read_settings(target))
+    blocked = read_blocked(target)
+    uses = read_use(target)
+    differing = [setting.name for setting in settings if setting.differs]
+    hits = sum(use.hits_per_second for use in uses if not use.path)
+    return Report(
+        finding=_state_limits(settings, hits, uses, blocked, differing),
+        level="bad" if _is_high(hits) else "warn" if hits or blocked or differing else "good",
+        evidence=(
+            _tabulate_settings(settings),
+            _tabulate_use(uses, settings),
+            _EACH_FOR_ITSELF,
+        ),
+        next_steps=("invoke assess.rate-limited-tenants",) if hits else ("invoke assess",),
+        data={
+            "settings": [_setting_as_data(setting) for setting in settings],
+            "differing": differing,
+            "blocked": blocked,
+            "hits_per_second": round(hits, 3),
+            "use": [_use_as_data(use) for use in uses],
+        },
+    )
+
+
+def _is_high(hits: float) -> bool:
+    from checks.rules import find_alert_rule
+
+    return hits > (find_alert_rule("RateLimitExceeded").threshold or 0.0)
+
+
+def _state_limits(
+    settings: Sequence[Setting],
+    hits: float,
+    uses: Sequence[Use],
+    blocked: Sequence[str],
+    differing: Sequence[str],
+) -> str:
+    from checks.limits import TENANT_LIMIT
+
+    limit = next((one.value for one in settings if one.name == TENANT_LIMIT), None)
+    told = "" if limit is None else f"A tenant may ask {limit:g} times a minute of an instance. "
+    limited = [use.tenant for use in uses if not use.path and use.hits_per_second > 0]
+    if limited:
+        told += f"{hits:.1f} requests a second are refused, of {len(limited)} tenants: "
+        told += f"{', '.join(limited[:3])}."
+    else:
+        told += "No request is refused by a limit now."
+    if blocked:
+        told += f" Blocked: {', '.join(blocked)}."
+    if differing:
+        told += f" Instances differ in {', '.join(differing)}: a change is under way, or stuck."
+    return told
+
+
+def _tabulate_settings(settings: Sequence[Setting]) -> Table:
+    rows = tuple(
+        (setting.name.removeprefix("rate_limiting."), f"{value:g}", str(count), revision)
+        for setting in settings
+        for (value, revision), count in setting.values.items()
+    )
+    return Table(("limit", "value", "instances", "revision"), rows, right=("value", "instances"))
+
+
+def _tabulate_use(uses: Sequence[Use], settings: Sequence[Setting]) -> Table:
+    limits = {setting.name: setting.value for setting in settings}
+    rows = []
+    for use in uses[:_SHOWN]:
+        limit = _limit_of(use, limits)
+        rows.append(
+            (
+                use.tenant,
+                use.path or "all endpoints",
+                f"{use.per_minute:.0f}",
+                f"{limit:g}" if limit else "-",
+                f"{use.per_minute / limit:.0%}" if limit else "-",
+                f"{use.hits_per_second:.2f}",
+            )
+        )
+    columns = ("tenant", "endpoint", "asked/min", "limit/min", "use", "refused/s")
+    title = f"The {_SHOWN} nearest to a limit" if len(uses) > _SHOWN else ""
+    return Table(columns, tuple(rows), title, right=columns[2:])
+
+
+def _limit_of(use: Use, limits: Mapping[str, float]) -> float:
+    from checks.limits import RUN_LIMIT, RUN_PATH, TENANT_LIMIT
+
+    if use.path == RUN_PATH:
+        return limits.get(RUN_LIMIT, 0.0)
+    return 0.0 if use.path else limits.get(TENANT_LIMIT, 0.0)
+
+
+def _setting_as_data(setting: Setting) -> dict[str, Any]:
+    return {
+        "name": setting.name,
+        "value": setting.value,
+        "in_force": [
+            {"value": value, "revision": revision, "instances": count}
+            for (value, revision), count in setting.values.items()
+        ],
+    }
+
+
+def _use_as_data(use: Use) -> dict[str, Any]:
+    return {
+        "tenant": use.tenant,
+        "path": use.path or None,
+        "per_minute": round(use.per_minute, 2),
+        "hits_per_second": round(use.hits_per_second, 4),
+    }
+
+
+@step(
+    alerts=("RateLimitExceeded",),
+    by_hand="gcloud logging read 'resource.type=cloud_run_revision"
+    " AND resource.labels.service_name={service} AND resource.labels.location={region}"
+    ' AND jsonPayload.message="rate limit exceeded"\' --project={project}'
+    " --freshness=15m --limit=5000"
+    " --format='csv[no-heading](jsonPayload.tenant_id,jsonPayload.path,jsonPayload.source_ip)'",
+    original=("C55",),
+)
+def rate_limited_tenants(_c: Context) -> Report:
+    """Tell of each limited tenant whether it is a legitimate spike or abuse, with the reasons."""
+    from checks.limit_verdict import judge
+    from checks.limits import RUN_LIMIT, TENANT_LIMIT, read_settings, require_settings
+    from checks.target import load_target
+
+    target = load_target()
+    limits = {one.name: one.value for one in require_settings(read_settings(target))}
+    cases, notes = _read_cases(target)
+    judged = [
+        judge(case, limits.get(TENANT_LIMIT, 0.0), limits.get(RUN_LIMIT, 0.0)) for case in cases
+    ]
+    return Report(
+        finding=_state_cases(cases, judged),
+        level="bad" if judged else "good",
+        evidence=(
+            *(text for one in judged for text in (f"{one.tenant}, {one.verdict}:", *one.reasons)),
+            *((_tabulate_cases(cases, judged),) if cases else ()),
+            *notes,
+        ),
+        next_steps=tuple(command for one in judged for command in one.commands)
+        or ("invoke assess.rate-limits",),
+        data={
+            "tenants": [_case_as_data(case, one) for case, one in zip(cases, judged, strict=True)],
+            "notes": notes,
+        },
+    )
+
+
+def _read_cases(target: Target) -> tuple[list[Case], list[str]]:
+    from checks.limit_verdict import Case, Logged
+    from checks.limits import NOW, read_past, read_use
+    from checks.traffic import query_rates, share_by
+
+    uses = read_use(target)
+    limited = [use.tenant for use in uses if not use.path and use.hits_per_second > 0]
+    if not limited:
+        return [], []
+    rates = query_rates(target, NOW)
+    sizes = {share.name: share.per_second for share in share_by(rates, "tenant")}
+    logged, notes = _read_log(target)
+    if len(limited) > _JUDGED:
+        notes.append(f"Only the {_JUDGED} most limited of {len(limited)} tenants were judged.")
+    cases = [
+        Case(
+            tenant=tenant,
+            uses=tuple(use for use in uses if use.tenant == tenant),
+            rates=tuple(rate for rate in rates.rows if rate.tenant == tenant),
+            past=read_past(target, tenant),
+            others=tuple(value for name, value in sizes.items() if name not in (tenant, "unknown")),
+            logged=logged.get(tenant, Logged()),
+        )
+        for tenant in limited[:_JUDGED]
+    ]
+    return cases, notes
+
+
+def _read_log(target: Target) -> tuple[Any, list[str]]:
+    from checks.errors import RunbookError
+    from checks.limit_verdict import MESSAGE, tally
+    from checks.logs import quote, read_entries, service_filter
+
+    clause = f"jsonPayload.message={quote(MESSAGE)}"
+    try:
+        entries = read_entries(
+            target, service_filter(target, clause, minutes=_MINUTES), _READ_AT_MOST
+        )
+    except RunbookError as error:
+        return {}, [f"Which limit was met is not known, for the logs were no help: {error}"]
+    return tally(entries), []
+
+
+def _state_cases(cases: Sequence[Case], judged: Sequence[Judgement]) -> str:
+    if not judged:
+        return "No tenant meets a limit now."
+    told = [
+        f"{one.tenant} ({one.verdict}, {case.whole.hits_per_second:.1f} refused a second)"
+        for case, one in zip(cases, judged, strict=True)
+    ]
+    return f"Limited: {', '.join(told)}."
+
+
+def _tabulate_cases(cases: Sequence[Case], judged: Sequence[Judgement]) -> Table:
+    rows = tuple(
+        (
+            case.tenant,
+            one.verdict,
+            f"{case.past.growth:.1f} x" if case.past.growth else "?",
+            f"{case.top[1]:.0%} {case.top[0]}",
+            f"{case.answered_share:.0%}",
+            f"{case.whole.per_minute:.0f}",
+            f"{case.whole.hits_per_second:.1f}",
+        )
+        for case, one in zip(cases, judged, strict=True)
+    )
+    columns = ("tenant", "verdict", "growth", "most asked", "answered", "asked/min", "refused/s")
+    return Table(columns, rows, right=("growth", "answered", "asked/min", "refused/s"))
+
+
+def _case_as_data(case: Case, judged: Judgement) -> dict[str, Any]:
+    path, share = case.top
+    return {
+        "tenant": case.tenant,
+        "verdict": judged.verdict,
+        "reasons": list(judged.reasons),
+        "commands": list(judged.commands),
+        "growth": case.past.growth,
+        "usual_per_second": case.past.before,
+        "top_path": path,
+        "top_share": round(share, 4),
+        "answered_share": round(case.answered_share, 4),
+        "per_minute": round(case.whole.per_minute, 2),
+        "hits_per_second": round(case.whole.hits_per_second, 4),
+        "limits_met": dict(case.logged.reasons),
+        "sources": len(case.logged.sources),
+    }
