@@ -11,11 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from staging.service import handlers
+from staging.service import admin, handlers
 from staging.service.access import Access
 from staging.service.capacity import Capacity
 from staging.service.database import Database
-from staging.service.exchange import Runtime, make_endpoint
+from staging.service.exchange import Runtime, admit_tenant, make_endpoint
 from staging.service.logs import write_log
 from staging.service.metadata import MetadataLog
 from staging.service.metrics import Metrics
@@ -35,6 +35,11 @@ API_ROUTES = (
     ("GET", "/api/v1/pipelines/executions", handlers.list_executions),
     ("POST", "/api/v1/pipelines/run/{pipeline_id}", handlers.run_pipeline),
     ("POST", "/api/v1/pipelines/{pipeline_id}/retry", handlers.retry_pipeline),
+)
+ADMIN_ROUTES = (
+    ("GET", admin.KEYS_PATH, admin.list_keys, 200),
+    ("POST", admin.KEYS_PATH, admin.issue_key, 201),
+    ("DELETE", admin.KEY_PATH, admin.revoke_key, 204),
 )
 
 
@@ -59,18 +64,7 @@ def create_runtime(settings: Settings, build: Build) -> Runtime:
 
 def create_app(runtime: Runtime, publish_usage: Callable[[float], None]) -> Starlette:
     """Return the application; `publish_usage` gets the busy share four times a second."""
-    health = handlers.HealthHandlers(runtime)
-    routes = [
-        Route("/health/live", health.answer_live),
-        Route("/health/ready", health.answer_ready),
-        Route("/health", health.answer_health),
-        Route("/metrics", health.answer_metrics),
-    ]
-    for method, path, handler in API_ROUTES:
-        runtime.metrics.create_series(method, path)
-        routes.append(Route(path, make_endpoint(runtime, path, handler), methods=[method]))
-
-    runtime.access.metrics.create_series(path for _, path, _ in API_ROUTES)
+    routes = _list_routes(runtime)
 
     @asynccontextmanager
     async def run_background_work(_app: Starlette) -> AsyncIterator[None]:
@@ -94,6 +88,25 @@ def create_app(runtime: Runtime, publish_usage: Callable[[float], None]) -> Star
         lifespan=run_background_work,
         exception_handlers={HTTPException: _answer_http_error},
     )
+
+
+def _list_routes(runtime: Runtime) -> list[Route]:
+    health = handlers.HealthHandlers(runtime)
+    routes = [
+        Route("/health/live", health.answer_live),
+        Route("/health/ready", health.answer_ready),
+        Route("/health", health.answer_health),
+        Route("/metrics", health.answer_metrics),
+    ]
+    for method, path, handler in API_ROUTES:
+        runtime.metrics.create_series(method, path)
+        endpoint = make_endpoint(runtime, path, handler, admit_tenant)
+        routes.append(Route(path, endpoint, methods=[method]))
+    runtime.access.metrics.create_series(path for _, path, _ in API_ROUTES)
+    for method, path, handler, status_code in ADMIN_ROUTES:
+        endpoint = make_endpoint(runtime, path, handler, admin.admit_administrator, status_code)
+        routes.append(Route(path, endpoint, methods=[method]))
+    return routes
 
 
 async def _publish_forever(runtime: Runtime, publish_usage: Callable[[float], None]) -> None:

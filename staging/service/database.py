@@ -42,7 +42,7 @@ class Database:
         if parts.scheme != "http" or not parts.hostname or not parts.port:
             raise ValueError(f"BIGQUERY_ENDPOINT is no http://host:port address: {endpoint!r}")
         self._client = HttpClient(parts.hostname, parts.port)
-        self._prefix = f"/bigquery/v2/projects/{project}/datasets"
+        self._prefix = f"/bigquery/v2/projects/{project}"
         self._metrics = metrics
         self._lock = asyncio.Lock()
         self._checked_at = float("-inf")
@@ -63,7 +63,7 @@ class Database:
     async def insert_rows(self, dataset: str, table: str, rows: Sequence[Row]) -> None:
         """Write rows with `tabledata.insertAll`; raise DatabaseUnreachableError."""
         body = {"kind": "bigquery#tableDataInsertAllRequest", "rows": [{"json": r} for r in rows]}
-        answer = await self._call("POST", f"/{dataset}/tables/{table}/insertAll", body)
+        answer = await self._call("POST", f"/datasets/{dataset}/tables/{table}/insertAll", body)
         refused = json.loads(answer.body).get("insertErrors")
         if refused:
             raise DatabaseUnreachableError(str(refused[0]))
@@ -73,7 +73,7 @@ class Database:
     ) -> list[Row]:
         """Return at most `limit` rows by `tabledata.list`; raise DatabaseUnreachableError."""
         query = f"maxResults={limit}&formatOptions.useInt64Timestamp=true"
-        answer = await self._call("GET", f"/{dataset}/tables/{table}/data?{query}")
+        answer = await self._call("GET", f"/datasets/{dataset}/tables/{table}/data?{query}")
         rows = json.loads(answer.body).get("rows", [])
         return [
             {
@@ -83,13 +83,34 @@ class Database:
             for row in rows
         ]
 
+    async def execute(self, statement: str, parameters: Mapping[str, str]) -> int:
+        """Run a DML statement with named STRING parameters by `jobs.query`.
+
+        Return how many rows it changed; raise DatabaseUnreachableError.
+        """
+        body = {
+            "query": statement,
+            "useLegacySql": False,
+            "parameterMode": "NAMED",
+            "queryParameters": [
+                {
+                    "name": name,
+                    "parameterType": {"type": "STRING"},
+                    "parameterValue": {"value": value},
+                }
+                for name, value in parameters.items()
+            ],
+        }
+        answer = await self._call("POST", "/queries", body)
+        return int(json.loads(answer.body)["numDmlAffectedRows"])
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
     async def _try_list(self) -> DatabaseUnreachableError | None:
         try:
-            await self._call("GET", "?maxResults=1")
+            await self._call("GET", "/datasets?maxResults=1")
         except DatabaseUnreachableError as error:
             return error
         return None

@@ -94,15 +94,18 @@ def make_endpoint(
     runtime: Runtime,
     path: str,
     handler: Callable[[Runtime, Exchange], Awaitable[dict[str, object]]],
+    admit: Callable[[Runtime, Exchange], Awaitable[None]],
+    status_code: int = 200,
 ) -> Callable[[Request], Awaitable[Response]]:
-    """Return the endpoint of a route template: key, capacity, handler, metrics and log line."""
+    """Return the endpoint of a route template: who may, handler, metrics and log line."""
 
     async def endpoint(request: Request) -> Response:
         exchange = _begin(request, path)
         try:
             with runtime.capacity.hold_request():
-                await _admit(runtime, exchange)
-                response: Response = JSONResponse(await handler(runtime, exchange))
+                await admit(runtime, exchange)
+                content = await handler(runtime, exchange)
+            response = _answer_well(content, status_code)
         except ServiceError as error:
             response = _answer_error(runtime, exchange, error)
         except Exception as error:  # noqa: BLE001 - as any framework, a bug costs its request alone
@@ -113,6 +116,12 @@ def make_endpoint(
     return endpoint
 
 
+def _answer_well(content: dict[str, object], status_code: int) -> Response:
+    if status_code == 204:  # noqa: PLR2004 - HTTP's answer without content
+        return Response(status_code=status_code)
+    return JSONResponse(content, status_code)
+
+
 def _begin(request: Request, path: str) -> Exchange:
     client = request.client.host if request.client else "unknown"
     # The ingress appends the address that it saw; what stands before it the client may have forged.
@@ -121,7 +130,8 @@ def _begin(request: Request, path: str) -> Exchange:
     return Exchange(request, path, request_id, forwarded or client, time.monotonic())
 
 
-async def _admit(runtime: Runtime, exchange: Exchange) -> None:
+async def admit_tenant(runtime: Runtime, exchange: Exchange) -> None:
+    """Let a tenant's request pass once key, block and limits allow it and the CPU did its work."""
     key = exchange.request.headers.get("x-api-key", "")
     exchange.tenant_id = runtime.access.authenticate(key, exchange.source_ip)
     exchange.headers = runtime.access.admit(exchange.tenant_id, exchange.path)

@@ -19,7 +19,7 @@ from staging.service.builds import REPOSITORY
 from staging.service.database_server import DatabaseServer
 from staging.service.fleet import FleetSettings, ProcessFleet
 from staging.service.http_client import HttpClient, HttpResponse
-from staging.service.keys import create_admin_key, create_api_keys
+from staging.service.keys import KEYS_DATASET, KEYS_TABLE, create_admin_key, create_api_keys
 from staging.service.settings import EMBEDDED_LIMITS
 from staging.service.tenants import list_tenants
 
@@ -65,18 +65,26 @@ class Rig:
         tenant: str | None = None,
         body: dict[str, object] | None = None,
         headers: dict[str, str] | None = None,
+        method: str = "",
     ) -> HttpResponse:
         """Return the answer to a GET, or to a POST when there is a body, as `tenant` if given."""
         host, _, port = instance.address.partition(":")
         client = HttpClient(host, int(port))
         keys = {"x-api-key": self.keys[tenant]} if tenant else {}
-        method = "GET" if body is None else "POST"
-        data = json.dumps(body).encode() if body else b""
+        method = method or ("GET" if body is None else "POST")
+        data = b"" if body is None else json.dumps(body).encode()
         try:
             async with asyncio.timeout(15):
                 return await client.request(method, target, {**keys, **(headers or {})}, data)
         finally:
             client.close()
+
+    def update_key(self, tenant: str, **columns: str) -> None:
+        """Change a tenant's rows of the key table."""
+        changed = self.database.store.update(
+            KEYS_DATASET, KEYS_TABLE, {"tenant_id": tenant}, columns
+        )
+        assert changed
 
     async def wait_for_status(
         self, instance: Instance, target: str, status: int, *, tenant: str
