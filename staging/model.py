@@ -25,6 +25,7 @@ class InstanceSpec:
     cpu: float = 2.0
     memory_bytes: int = 4 * 1024**3
     concurrency: int = 100
+    timeout_s: float = 300.0
     name: str = ""
     """The instance's name (a pod's); empty: the revision's with a suffix of its own."""
     platform: Platform = "cloud_run"

@@ -30,7 +30,10 @@ DEPARTURES = (
     ),
     (
         "timeout of requests",
-        "Kept and shown, not applied: the ingress gives up on any instance after 5 s.",
+        (
+            "Applied by the ingress when it is below 5 s: 504, and the connection to the instance"
+            " ends. Otherwise the ingress gives up after 5 s."
+        ),
     ),
     (
         "concurrency",

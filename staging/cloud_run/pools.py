@@ -116,4 +116,5 @@ class Pools:
             cpu=read_cpu(container.limits["cpu"]),
             memory_bytes=read_memory(container.limits["memory"]),
             concurrency=template.concurrency,
+            timeout_s=template.timeout_s,
         )

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from staging.ingress.config import POOLS, render_config
+from staging.ingress.config import POOLS, RESPONSE_TIMEOUT_MS, render_config
 from staging.ingress.pools import NoPoolError, Pools, split_entries
 from staging.ingress.runtime import IngressError, RuntimeApi
 from staging.processes import ForeignProcess
@@ -33,6 +33,7 @@ class Ingress:
         """Keep configuration and output in `directory`, the admin socket in `sockets`."""
         self._config = directory / "haproxy.cfg"
         self._split_map = directory / "split.map"
+        self._verdicts_map = directory / "verdicts.map"
         self._admin = sockets / "haproxy.sock"
         self._port = port
         self._addresses = list(addresses)
@@ -45,9 +46,12 @@ class Ingress:
         self._runtime = RuntimeApi(self._admin)
         self._pools = Pools(POOLS)
         self._split: dict[str, int] = {}
+        self._timeouts_ms: dict[str, int] = {}
+        self._verdicts: dict[str, str] = {}
         self._servers: dict[str, str] = {}
         self._told_servers: set[str] = set()
         self._told_entries: dict[str, str] = {}
+        self._told_verdicts: dict[str, str] = {}
         self._changed = asyncio.Event()
         self._settled = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
@@ -58,12 +62,14 @@ class Ingress:
         Raise ProcessFailedError when it does not answer in time.
         """
         self._split_map.write_text("", encoding="utf-8")
+        self._verdicts_map.write_text("", encoding="utf-8")
         self._admin.unlink(missing_ok=True)
         self._config.write_text(
             render_config(
                 port=self._port,
                 admin=self._admin,
                 split=self._split_map,
+                verdicts=self._verdicts_map,
                 access_log=access_log,
                 addresses=self._addresses,
             ),
@@ -86,12 +92,27 @@ class Ingress:
         Raise ValueError when the percents do not add up to 100 (or to 0).
         """
         wanted = {revision: percent for revision, percent in split.items() if percent}
-        split_entries(wanted, dict.fromkeys(wanted, ""))
+        split_entries(wanted, dict.fromkeys(wanted, ""), dict.fromkeys(wanted, 0))
         self._split = wanted
         self._mark_changed()
 
+    async def enforce(self, verdicts: Mapping[str, str]) -> None:
+        """Let sources in or not: address range → `allow:<priority>` or `<status>:<priority>`.
+
+        The longest range around an address counts; an address in no range is let in. Return when
+        it is in force; raise IngressError when that takes too long.
+        """
+        self._verdicts = dict(verdicts)
+        self._mark_changed()
+        await self.settle()
+
     def follow_instance(self, instance: Instance) -> None:
-        """Take an instance in when it is ready, else out; takes effect within milliseconds."""
+        """Take an instance in when it is ready, else out; takes effect within milliseconds.
+
+        The time that its requests may take is its revision's, or 5 s if that is longer.
+        """
+        timeout_ms = min(RESPONSE_TIMEOUT_MS, int(instance.spec.timeout_s * 1000))
+        self._timeouts_ms[instance.spec.revision] = timeout_ms
         server = self._server_names[instance.address.partition(":")[0]]
         if instance.state == "ready":
             self._servers[server] = instance.spec.revision
@@ -126,9 +147,14 @@ class Ingress:
                 self._settled.set()
 
     async def _tell(self) -> None:
+        if self._verdicts != self._told_verdicts:
+            verdicts = self._verdicts
+            await self._runtime.replace_map(self._verdicts_map, verdicts)
+            self._told_verdicts = verdicts
         pools = self._pools.lend({*self._split, *self._servers.values()})
         servers = {f"{pools[revision]}/{server}" for server, revision in self._servers.items()}
-        entries = split_entries(self._split, pools)
+        timeouts = {name: self._timeouts_ms.get(name, RESPONSE_TIMEOUT_MS) for name in self._split}
+        entries = split_entries(self._split, pools, timeouts)
         # First in, then the split, then out: at no moment is a share sent where nobody serves.
         await self._runtime.set_states((name, "ready") for name in servers - self._told_servers)
         if entries != self._told_entries:

@@ -39,8 +39,10 @@ class Pools:
         self._free.extend(self._lent.pop(revision) for revision in unused)
 
 
-def split_entries(split: Mapping[str, int], pools: Mapping[str, str]) -> dict[str, str]:
-    """Return the draw (0 to 99) → `pool:revision` for whole percents.
+def split_entries(
+    split: Mapping[str, int], pools: Mapping[str, str], timeouts_ms: Mapping[str, int]
+) -> dict[str, str]:
+    """Return the draw (0 to 99) → `pool:revision:timeout in ms` for whole percents.
 
     Raise ValueError when the percents are not whole numbers from 0 to 100 that add up to 100
     (or to 0: nothing is served).
@@ -49,7 +51,7 @@ def split_entries(split: Mapping[str, int], pools: Mapping[str, str]) -> dict[st
     if total not in {0, 100} or any(percent < 0 for percent in split.values()):
         raise ValueError(f"the traffic split adds up to {total} %: {dict(split)}")
     targets = [
-        f"{pools[revision]}:{revision}"
+        f"{pools[revision]}:{revision}:{timeouts_ms[revision]}"
         for revision, percent in split.items()
         for _ in range(percent)
     ]

@@ -33,22 +33,31 @@ class Plant:
         self.log = log
         self.servers: list[asyncio.Server] = []
         self.requests: list[str] = []
+        self.cut = asyncio.Event()
 
-    async def serve(self, slot: int, revision: str) -> Instance:
-        """Start a server that answers with its slot, and tell the ingress of it."""
+    async def serve(self, slot: int, revision: str, timeout_s: float = 300.0) -> Instance:
+        """Start a server that answers with its slot, and tell the ingress of it.
+
+        A request for `/slow` is never answered; when the connection ends, `cut` is set.
+        """
         address = self.addresses.instances[slot]
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
                 while request := await reader.readuntil(b"\r\n\r\n"):
                     self.requests.append(request.decode("latin-1").lower())
+                    if request.startswith(b"GET /slow "):
+                        with contextlib.suppress(ConnectionError):
+                            await reader.read()
+                        self.cut.set()
+                        break
                     body = str(slot).encode()
                     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
                     writer.write(head + body)
             writer.close()
 
         self.servers.append(await asyncio.start_server(answer, address, INSTANCE_PORT))
-        spec = InstanceSpec(revision=revision, service="convergence", image="image")
+        spec = InstanceSpec(revision, "convergence", "image", timeout_s=timeout_s)
         instance = Instance(f"i{slot}", spec, slot, address, pid=0, state="ready")
         self.ingress.follow_instance(instance)
         await self.ingress.settle()
@@ -159,23 +168,72 @@ def test_a_dead_server_costs_no_error_once_the_checks_have_seen_it() -> None:
     run(scenario)
 
 
-def test_a_server_that_says_nothing_becomes_a_504() -> None:
+@pytest.mark.parametrize(("timeout_s", "after_s"), [(300.0, 5.0), (1.0, 1.0)])
+def test_a_server_that_says_nothing_is_cut_off_with_504_in_its_revisions_time(
+    timeout_s: float, after_s: float
+) -> None:
+    async def scenario(plant: Plant) -> None:
+        plant.ingress.set_split({OLD: 50, NEW: 50})
+        for slot, revision in enumerate((OLD, NEW)):
+            await plant.serve(slot, revision, timeout_s)
+        started = time.monotonic()
+        assert (await plant.get("/slow"))[0] == 504
+        assert after_s - 0.1 < time.monotonic() - started < after_s + 0.9
+        await asyncio.wait_for(plant.cut.wait(), 1)
+
+    run(scenario)
+
+
+def test_the_longest_range_around_a_source_decides_whether_it_gets_in() -> None:
     async def scenario(plant: Plant) -> None:
         plant.ingress.set_split({OLD: 100})
-        instance = await plant.serve(0, OLD)
-        plant.servers[0].close()
+        await plant.serve(0, OLD)
 
-        async def keep_quiet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await asyncio.sleep(8)
-            writer.close()
+        async def ask(source: str) -> int:
+            return (await plant.get(source=source))[0]
 
-        await asyncio.sleep(0.1)
-        plant.servers.append(
-            await asyncio.start_server(keep_quiet, instance.address, INSTANCE_PORT)
+        assert await ask("127.0.0.66") == 200
+        await plant.ingress.enforce(
+            {
+                "127.0.0.66/32": "403:1000",
+                "127.0.100.0/24": "404:1001",
+                "127.0.100.9/32": "allow:900",
+                "127.0.101.0/24": "502:7",
+                "0.0.0.0/0": "allow:2147483647",
+                "::/0": "403:1",
+            }
         )
-        started = time.monotonic()
-        assert (await plant.get())[0] == 504
-        assert 4.5 < time.monotonic() - started < 6
+        sources = ("127.0.0.66", "127.0.100.66", "127.0.100.9", "127.0.101.1", "127.0.0.67")
+        assert [await ask(source) for source in sources] == [403, 404, 200, 502, 200]
+        # What is refused never gets to the service.
+        assert len(plant.requests) == 3
+        entries = [json.loads(plant.log.recv(65536)) for _ in range(6)]
+        assert [(one["source"], one["status"], one["verdict"]) for one in entries[1:3]] == [
+            ("127.0.0.66", 403, "403:1000"),
+            ("127.0.100.66", 404, "404:1001"),
+        ]
+        await plant.ingress.enforce({})
+        assert await ask("127.0.0.66") == 200
+
+    run(scenario)
+
+
+def test_an_open_connection_is_refused_from_the_next_request_on() -> None:
+    async def scenario(plant: Plant) -> None:
+        plant.ingress.set_split({OLD: 100})
+        await plant.serve(0, OLD)
+        port = plant.addresses.ports["service"]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+        async def ask() -> bytes:
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+
+        assert b" 200 " in await ask()
+        await reader.readexactly(1)
+        await plant.ingress.enforce({"127.0.0.1/32": "403:1"})
+        assert b" 403 " in await ask()
+        writer.close()
 
     run(scenario)
 
@@ -243,4 +301,4 @@ def test_pools_are_lent_anew_only_when_nobody_needs_them() -> None:
 @pytest.mark.parametrize("split", [{"a": 50}, {"a": 101}, {"a": 150, "b": -50}])
 def test_a_split_that_does_not_add_up_is_refused(split: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="adds up"):
-        split_entries(split, {"a": "p", "b": "q"})
+        split_entries(split, {"a": "p", "b": "q"}, {"a": 1, "b": 2})
