@@ -95,6 +95,10 @@ class RateLimiter:
         self._windows: dict[tuple[str, str], SlidingWindow] = {}
         self._opened = 0
 
+    def __len__(self) -> int:
+        """Return how many windows are kept."""
+        return len(self._windows)
+
     def admit(self, tenant_id: str, path: str) -> dict[str, str]:
         """Count a tenant's request and return the headers that tell its limit and what is left.
 
