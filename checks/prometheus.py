@@ -23,6 +23,14 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Series:
+    """One series of a range query with its (Unix time, value) points."""
+
+    labels: dict[str, str]
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
 class Alert:
     """An alert that is pending or firing; `active_since` is an RFC 3339 time."""
 
@@ -80,6 +88,20 @@ def query_range(
 
     Raises as `query`.
     """
+    found = query_series(target, promql, start=start, end=end, step_s=step_s, deadline_s=deadline_s)
+    return list(found[0].points) if found else []
+
+
+def query_series(
+    target: Target,
+    promql: str,
+    *,
+    start: float,
+    end: float,
+    step_s: float,
+    deadline_s: float = DEADLINE_S,
+) -> list[Series]:
+    """Return every series of a range query from `start` to `end`; raises as `query`."""
     params: dict[str, str | int] = {
         "query": promql,
         "start": f"{start:.3f}",
@@ -88,8 +110,10 @@ def query_range(
     }
     data = _get(target, "query_range", params, deadline_s)
     try:
-        series = data["result"]
-        return [(float(at), float(value)) for at, value in series[0]["values"]] if series else []
+        return [
+            Series(one["metric"], tuple((float(at), float(value)) for at, value in one["values"]))
+            for one in data["result"]
+        ]
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise _malformed(target) from error
 
