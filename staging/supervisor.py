@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from staging.addresses import Addresses, claim_addresses
 from staging.baseline import SERVICE
+from staging.cloud_armor.control_plane import POLICY, CloudArmor
+from staging.cloud_armor.routes import routes as cloud_armor_routes
 from staging.cloud_logging.access_log import AccessLog
 from staging.cloud_logging.collector import Collector
 from staging.cloud_logging.lines import Origin
@@ -140,6 +142,7 @@ class Supervisor:
             database=database,
             keys=keys,
             workload=CloudRunWorkload(cloud_run),
+            cloud_armor=await self._start_cloud_armor(ingress),
         )
         control = await self._open_doors(plant)
         await self._wait_under_load(plant)
@@ -176,7 +179,7 @@ class Supervisor:
         collector = Collector(logs)
         self._cleanup.push_async_callback(collector.stop)
         origin = Origin("", "", SERVICE, REGION, PROJECT)
-        maker = AccessLog(origin, base_url=addresses.url("service"))
+        maker = AccessLog(origin, addresses.url("service"), security_policy=POLICY)
         await collector.start(sockets / "logs.sock", (sockets / "access.sock", maker))
         return logs, sockets
 
@@ -191,6 +194,14 @@ class Supervisor:
         await ingress.start(sockets / "access.sock")
         self._watch(ingress.process.watch)
         return ingress
+
+    async def _start_cloud_armor(self, ingress: Ingress) -> CloudArmor:
+        cloud_armor = CloudArmor(
+            project=PROJECT, time_scale=self._settings.time_scale, enforce=ingress.enforce
+        )
+        self._cleanup.push_async_callback(cloud_armor.stop)
+        await cloud_armor.reset()
+        return cloud_armor
 
     def _open_database(self) -> tuple[DatabaseServer, KeyTable]:
         database = DatabaseServer(PROJECT, list_tenants())
@@ -257,6 +268,7 @@ class Supervisor:
                     cloud_run_routes(plant.cloud_run)
                 ),
                 r"logging\.googleapis\.com": logging_routes(plant.logs),
+                r"compute\.googleapis\.com": cloud_armor_routes(plant.cloud_armor),
             }
         )
         control = Control(plant, self.stop)
@@ -305,5 +317,6 @@ class Supervisor:
             "alertmanager": addresses.url("alertmanager"),
             "control": addresses.url("control"),
             "api_key_file": str(self._settings.directory.path / "api-keys.json"),
+            "security_policy": POLICY,
             "admin_key_file": str(self._settings.directory.path / "admin-key"),
         }

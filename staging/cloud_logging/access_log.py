@@ -5,8 +5,9 @@ Keys of the object, numbers as JSON numbers or as strings: `time_s` and `time_ms
 chosen), `server` (`<NOSRV>` when none was there), `method`, `path` (with its query), `status`,
 `latency_ms`, `source` (the client's address), `request_bytes`, `response_bytes`, `user_agent`,
 `host`, `trace` (the header X-Cloud-Trace-Context), `protocol`, `termination` (haproxy's two
-letters). Only `status`, `method` and `path` must be there; "-" counts as absent. What a syslog
-header puts before the object is passed over.
+letters), `verdict` (Cloud Armor's, `<status or allow>:<priority>`). Only `status`, `method` and
+`path` must be there; "-" counts as absent. What a syslog header puts before the object is passed
+over.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _BROKEN: Final = (
 _SERVER_ERROR: Final = 500
 _CLIENT_ERROR: Final = 400
 _LATEST_S: Final = 2**33
+_DENIED: Final = re.compile(r"\d{3}:(\d{1,10})", re.ASCII)
 _TRACE: Final = re.compile(r"([0-9a-f]{32})(?:/(\d{1,20}))?(?:;o=([01]))?", re.ASCII)
 _STRINGS: Final = {
     "method": "requestMethod",
@@ -47,12 +49,14 @@ _SIZES: Final = {"request_bytes": "requestSize", "response_bytes": "responseSize
 class AccessLog:
     """Makes request-log entries of one service's ingress.
 
-    `origin` names the service; `instance_of` gives the instance behind a haproxy server, or "".
+    `origin` names the service; `instance_of` gives the instance behind a haproxy server, or "";
+    `security_policy` is the name of Cloud Armor's policy.
     """
 
     origin: Origin
     base_url: str = ""
     instance_of: Callable[[str], str] = lambda _server: ""
+    security_policy: str = ""
 
     def make_entry(self, datagram: bytes) -> dict[str, Any]:
         """Return the LogEntry of one request. Raises InvalidEntryError for anything else."""
@@ -67,8 +71,11 @@ class AccessLog:
         entry = origin.entry("run.googleapis.com%2Frequests")
         entry["severity"] = _severity(status)
         entry["httpRequest"] = self._http_request(fields, status, path)
+        denied = _DENIED.fullmatch(str(fields.get("verdict", "")))
         text = _explain(status, server, str(fields.get("termination", "--")))
-        if text:
+        if denied:
+            entry["jsonPayload"] = _describe_denial(self.security_policy, int(denied[1]))
+        elif text:
             entry["textPayload"] = text
         seconds = _number(fields, "time_s")
         if seconds is not None and seconds < _LATEST_S:
@@ -129,6 +136,19 @@ def _explain(status: int, server: str, termination: str) -> str:
     if server == "<NOSRV>":
         return _NO_INSTANCE
     return _BROKEN if termination[:1] in {"S", "s"} else ""
+
+
+def _describe_denial(policy: str, priority: int) -> dict[str, Any]:
+    """Return what a load balancer logs of a request that a security policy refused."""
+    return {
+        "statusDetails": "denied_by_security_policy",
+        "enforcedSecurityPolicy": {
+            "name": policy,
+            "priority": priority,
+            "configuredAction": "DENY",
+            "outcome": "DENY",
+        },
+    }
 
 
 def _trace(header: object, project: str) -> dict[str, Any]:

@@ -76,7 +76,11 @@ _ROWS: Final = (
     (
         "request log",
         "one entry a request, from the ingress, with httpRequest and the revision",
-        "texts about requests that no instance answered are recalled, not re-read",
+        (
+            "texts about requests that no instance answered are recalled, not re-read; one that"
+            " Cloud Armor refused bears the load balancer's jsonPayload here, where production has"
+            " a log of its own for it (resource.type http_load_balancer)"
+        ),
     ),
     (
         "how much is kept",

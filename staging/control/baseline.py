@@ -27,6 +27,7 @@ async def reset(plant: Plant) -> float:
         plant.database.reset()
         plant.keys.restore()
         await plant.cloud_run.reset()
+        await plant.cloud_armor.reset()
         await plant.ingress.settle()
         plant.faults.clear()
         plant.logs.clear()

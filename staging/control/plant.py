@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from staging.addresses import Addresses
+    from staging.cloud_armor.control_plane import CloudArmor
     from staging.cloud_logging.store import LogStore
     from staging.cloud_run.control_plane import CloudRun
     from staging.control.key_table import KeyTable
@@ -36,5 +37,6 @@ class Plant:
     keys: KeyTable
     workload: Workload
     """The service on the platform in force."""
+    cloud_armor: CloudArmor
     faults: list[str] = field(default_factory=list)
     """The names of the faults in force, in the order in which they were caused."""
