@@ -28,8 +28,8 @@ class LocalServer:
     """Serves one app on 127.0.0.1."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
-        """Describe the server; `start` binds the port."""
-        self._port = port
+        """Describe the server; `start` binds the port, a free one if it is 0."""
+        self.port = port
         self._server = _QuietServer(
             uvicorn.Config(
                 app,
@@ -48,11 +48,12 @@ class LocalServer:
         """Bind and listen. Raise OSError when the port is taken."""
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self._port))
+        listener.bind(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
         # Connections queue from here on, before the server's own task has run once.
         listener.listen(128)
         self._task = asyncio.create_task(
-            self._server.serve(sockets=[listener]), name=f"http-{self._port}"
+            self._server.serve(sockets=[listener]), name=f"http-{self.port}"
         )
 
     async def stop(self) -> None:

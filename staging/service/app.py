@@ -13,12 +13,17 @@ from starlette.routing import Route
 
 from staging.service import admin, handlers
 from staging.service.access import Access
+from staging.service.cache import ResponseCache
 from staging.service.capacity import Capacity
 from staging.service.database import Database
 from staging.service.exchange import Runtime, admit_tenant, make_endpoint
+from staging.service.exports import Exports
 from staging.service.logs import write_log
 from staging.service.metadata import MetadataLog
 from staging.service.metrics import Metrics
+from staging.service.runs import Runs
+from staging.service.sources import Sources
+from staging.service.work import with_work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -59,6 +64,10 @@ def create_runtime(settings: Settings, build: Build) -> Runtime:
         metadata=MetadataLog(settings, database, metrics),
         access=Access(settings, database, metrics.registry),
         journal=build.create_journal(settings.limits),
+        cache=ResponseCache(settings.response_cache_ttl_s),
+        sources=Sources(settings.sources_endpoint),
+        runs=Runs(),
+        exports=Exports(),
     )
 
 
@@ -76,11 +85,14 @@ def create_app(runtime: Runtime, publish_usage: Callable[[float], None]) -> Star
         await runtime.access.keys.load()
         reader = asyncio.create_task(runtime.access.keys.reread_forever())
         publisher = asyncio.create_task(_publish_forever(runtime, publish_usage))
+        keeper = asyncio.create_task(runtime.sources.keep_reference_forever())
         yield
-        publisher.cancel()
-        reader.cancel()
+        for task in (publisher, reader, keeper):
+            task.cancel()
+        await runtime.runs.stop(_FLUSH_AT_STOP_S)
         await runtime.metadata.stop(_FLUSH_AT_STOP_S)
         runtime.database.close()
+        runtime.sources.close()
         write_log("INFO", f"instance {settings.instance} stopped")
 
     return Starlette(
@@ -100,7 +112,7 @@ def _list_routes(runtime: Runtime) -> list[Route]:
     ]
     for method, path, handler in API_ROUTES:
         runtime.metrics.create_series(method, path)
-        endpoint = make_endpoint(runtime, path, handler, admit_tenant)
+        endpoint = make_endpoint(runtime, path, with_work(handler), admit_tenant)
         routes.append(Route(path, endpoint, methods=[method]))
     runtime.access.metrics.create_series(path for _, path, _ in API_ROUTES)
     for method, path, handler, status_code in ADMIN_ROUTES:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from staging.service.settings import Limits
 
 _KEPT_DURATIONS: Final = 200
-# 32 MiB as the container counts them: a real one, written in a third of a millisecond.
+# A real MiB, written in a third of a millisecond.
 _SLAB_BYTES: Final = 1024 * 1024 * REAL_BYTE
 _TRACE_BYTES: Final = 60 * 1024
 _TRACE_BUDGET: Final = 0.96

@@ -30,11 +30,13 @@ RUN_COLUMNS = (
 )
 Row = dict[str, str | None]
 _DEADLINE_S = 2.0
+# A read may take long when much is read; the ingress gives a request up after 5 s.
+_READ_DEADLINE_S = 10.0
 _CHECK_HOLDS_S = 0.3
 
 
 class Database:
-    """Calls of BigQuery's REST API v2 for one project; each has a deadline of 2 s."""
+    """Calls of BigQuery's REST API v2 for one project; deadlines are 2 s, and 10 s for reads."""
 
     def __init__(self, endpoint: str, project: str, metrics: Metrics) -> None:
         """Take the API's base address, `http://host:port`; raise ValueError when it is none."""
@@ -73,7 +75,8 @@ class Database:
     ) -> list[Row]:
         """Return at most `limit` rows by `tabledata.list`; raise DatabaseUnreachableError."""
         query = f"maxResults={limit}&formatOptions.useInt64Timestamp=true"
-        answer = await self._call("GET", f"/datasets/{dataset}/tables/{table}/data?{query}")
+        path = f"/datasets/{dataset}/tables/{table}/data?{query}"
+        answer = await self._call("GET", path, deadline_s=_READ_DEADLINE_S)
         rows = json.loads(answer.body).get("rows", [])
         return [
             {
@@ -116,12 +119,16 @@ class Database:
         return None
 
     async def _call(
-        self, method: str, path: str, body: Mapping[str, object] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        deadline_s: float = _DEADLINE_S,
     ) -> HttpResponse:
         self._metrics.queries.inc()
         started = time.monotonic()
         try:
-            return await self._exchange(method, path, body)
+            return await self._exchange(method, path, body, deadline_s)
         except DatabaseUnreachableError:
             self._metrics.query_errors.inc()
             raise
@@ -129,15 +136,15 @@ class Database:
             self._metrics.query_duration.observe(time.monotonic() - started)
 
     async def _exchange(
-        self, method: str, path: str, body: Mapping[str, object] | None
+        self, method: str, path: str, body: Mapping[str, object] | None, deadline_s: float
     ) -> HttpResponse:
         data = b"" if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"} if data else {}
         try:
-            async with asyncio.timeout(_DEADLINE_S):
+            async with asyncio.timeout(deadline_s):
                 answer = await self._client.request(method, self._prefix + path, headers, data)
         except TimeoutError:
-            raise DatabaseUnreachableError(f"no answer within {_DEADLINE_S:g} s") from None
+            raise DatabaseUnreachableError(f"no answer within {deadline_s:g} s") from None
         except (OSError, ProtocolError) as error:
             raise DatabaseUnreachableError(str(error)) from None
         if answer.status >= 400:  # noqa: PLR2004 - HTTP's first error status

@@ -17,6 +17,8 @@ from staging.bigquery.store import Store
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_SCANNED = "/tables/x_meta_pipeline_runs/data"
+
 
 class DatabaseServer:
     """One project's BigQuery on a loopback port, with a dataset for each tenant and `metadata`."""
@@ -25,6 +27,7 @@ class DatabaseServer:
         """Create empty tables; `start` listens."""
         self.store = Store(project, tenants)
         self.bigquery = BigQuery(self.store)
+        self._read_delay_s = 0.0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -44,8 +47,16 @@ class DatabaseServer:
         await self._server.wait_closed()
         self._server = None
 
+    def set_read_delay(self, seconds: float) -> None:
+        """Have every read of a tenant's runs take so long from now on, as a scan of them all does.
+
+        The small tables of `metadata` stay as quick as they are.
+        """
+        self._read_delay_s = seconds
+
     def reset(self) -> None:
-        """Empty every table."""
+        """Empty every table, and be quick."""
+        self._read_delay_s = 0.0
         self.store.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,6 +68,8 @@ class DatabaseServer:
                 body = await reader.readexactly(length)
                 parts = urlsplit(target)
                 parameters = dict(parse_qsl(parts.query))
+                if method == "GET" and parts.path.endswith(_SCANNED):
+                    await asyncio.sleep(self._read_delay_s)
                 answer = self.bigquery.answer(method, parts.path, parameters, body)
                 writer.write(_format_answer(*answer))
                 await writer.drain()

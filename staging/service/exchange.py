@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,10 +14,10 @@ from staging.service.errors import (
     AuthenticationError,
     InvalidRequestError,
     ServiceError,
-    UpstreamResetError,
 )
 from staging.service.logs import write_log, write_traceback
 from staging.service.tenants import UNKNOWN_TENANT
+from staging.service.work import USUAL_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,17 +26,17 @@ if TYPE_CHECKING:
 
     from staging.service.access import Access
     from staging.service.builds import Build, Journal
+    from staging.service.cache import ResponseCache
     from staging.service.capacity import Capacity
     from staging.service.database import Database
+    from staging.service.exports import Exports
     from staging.service.metadata import MetadataLog
     from staging.service.metrics import Metrics
+    from staging.service.runs import Runs
     from staging.service.settings import Settings
+    from staging.service.sources import Sources
 
-# A request over this many rows costs this many CPU-seconds on average, evenly spread by +/- 50 %.
-USUAL_ROWS = 1000
-USUAL_COST_S = 0.020
 MAX_ROWS = 1_000_000
-_SPREAD = (0.5, 1.5)
 # A request that takes longer leaves a line in the log: the threshold of HighLatencyP95.
 SLOW_MS = 1000.0
 
@@ -54,6 +53,10 @@ class Runtime:
     metadata: MetadataLog
     access: Access
     journal: Journal
+    cache: ResponseCache
+    sources: Sources
+    runs: Runs
+    exports: Exports
     started_at: float = field(default_factory=time.time)
     shutting_down: bool = False
 
@@ -69,6 +72,8 @@ class Exchange:
     started: float
     tenant_id: str = UNKNOWN_TENANT
     pipeline_id: str | None = None
+    status_code: int | None = None
+    """What a handler answers with, if not with its route's own status."""
     headers: dict[str, str] = field(default_factory=dict)
     """What the answer bears besides the usual headers."""
 
@@ -105,7 +110,7 @@ def make_endpoint(
             with runtime.capacity.hold_request():
                 await admit(runtime, exchange)
                 content = await handler(runtime, exchange)
-            response = _answer_well(content, status_code)
+            response = _answer_well(content, exchange.status_code or status_code)
         except ServiceError as error:
             response = _answer_error(runtime, exchange, error)
         except Exception as error:  # noqa: BLE001 - as any framework, a bug costs its request alone
@@ -131,16 +136,10 @@ def _begin(request: Request, path: str) -> Exchange:
 
 
 async def admit_tenant(runtime: Runtime, exchange: Exchange) -> None:
-    """Let a tenant's request pass once key, block and limits allow it and the CPU did its work."""
+    """Let a tenant's request pass once key, block and limits allow it."""
     key = exchange.request.headers.get("x-api-key", "")
     exchange.tenant_id = runtime.access.authenticate(key, exchange.source_ip)
     exchange.headers = runtime.access.admit(exchange.tenant_id, exchange.path)
-    rows = await exchange.read_rows()
-    # The module's own generator: Python seeds it anew in every forked process, and no other.
-    cost_s = USUAL_COST_S * rows / USUAL_ROWS * random.uniform(*_SPREAD)  # noqa: S311 - no secret
-    await runtime.capacity.work(cost_s)
-    if random.random() < runtime.settings.upstream_reset_share:  # noqa: S311 - no secret
-        raise UpstreamResetError("the tenant's source closed the connection")
 
 
 def _answer_error(runtime: Runtime, exchange: Exchange, error: ServiceError) -> Response:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import random
 import statistics
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
-from staging.service.database import RUN_COLUMNS, RUNS_TABLE, Row
+from staging.service.database import RUN_COLUMNS, RUNS_TABLE
 from staging.service.errors import DatabaseUnreachableError, InvalidRequestError, NotFoundError
-from staging.service.logs import write_log
-from staging.service.metadata import Record
 from staging.service.metrics import CONTENT_TYPE
 from staging.service.tenants import IDENTIFIER, Pipeline, list_pipelines
 
@@ -24,9 +20,9 @@ if TYPE_CHECKING:
     from staging.service.exchange import Exchange, Runtime
 
 STATUSES = ("pending", "running", "completed", "failed", "cancelled")
-# The share of executions whose data fails its own quality check on a normal day.
-DATA_FAILURE_SHARE = 0.01
 _LISTED_RUNS = 50
+# Enough to find the newest run of each of a tenant's pipelines.
+_NEWEST_RUNS = 10
 
 
 class HealthHandlers:
@@ -78,17 +74,28 @@ class HealthHandlers:
 
 
 async def list_tenant_pipelines(runtime: Runtime, exchange: Exchange) -> dict[str, object]:
-    """Return the tenant's pipelines."""
-    await runtime.database.ensure_reachable()
+    """Return the tenant's pipelines, each with its last run's status if it ran lately."""
     described = _describe_all(runtime, exchange)
-    return {"tenant_id": exchange.tenant_id, "pipelines": list(described.values())}
+    rows = await runtime.database.list_rows(
+        exchange.tenant_id, RUNS_TABLE, RUN_COLUMNS, _NEWEST_RUNS
+    )
+    # The newest come first.
+    last = {row["pipeline_id"]: row["status"] for row in reversed(rows)}
+    pipelines = [{**item, "last_status": last.get(name)} for name, item in described.items()]
+    return {"tenant_id": exchange.tenant_id, "pipelines": pipelines}
 
 
 async def list_executions(runtime: Runtime, exchange: Exchange) -> dict[str, object]:
-    """Return the tenant's newest executions, of the query's `status` or of any."""
+    """Return the tenant's newest executions, of the query's `status` or of any.
+
+    With `export` they are prepared for a later answer, or handed out: see `Exports`.
+    """
     wanted = exchange.request.query_params.get("status")
     if wanted is not None and wanted not in STATUSES:
         raise InvalidRequestError(f"status must be one of {', '.join(STATUSES)}")
+    export = exchange.request.query_params.get("export")
+    if export is not None:
+        return await runtime.exports.answer(exchange, export)
     _describe_all(runtime, exchange)
     rows = await runtime.database.list_rows(
         exchange.tenant_id, RUNS_TABLE, RUN_COLUMNS, _LISTED_RUNS
@@ -100,7 +107,7 @@ async def list_executions(runtime: Runtime, exchange: Exchange) -> dict[str, obj
 async def run_pipeline(runtime: Runtime, exchange: Exchange) -> dict[str, object]:
     """Execute a pipeline and return its run."""
     pipeline = _find_pipeline(runtime, exchange)
-    row = await _execute(runtime, exchange, pipeline, attempt=0)
+    row = await runtime.runs.execute(runtime, exchange, pipeline, attempt=0)
     return {"execution": runtime.build.render_run(row)}
 
 
@@ -108,7 +115,7 @@ async def retry_pipeline(runtime: Runtime, exchange: Exchange) -> dict[str, obje
     """Execute a pipeline again and return the new run's status."""
     pipeline = _find_pipeline(runtime, exchange)
     runtime.metrics.retries.inc()
-    row = await _execute(runtime, exchange, pipeline, attempt=1)
+    row = await runtime.runs.execute(runtime, exchange, pipeline, attempt=1)
     return {"pipeline_id": pipeline.pipeline_id, "status": row["status"]}
 
 
@@ -126,44 +133,3 @@ def _find_pipeline(runtime: Runtime, exchange: Exchange) -> Pipeline:
         raise NotFoundError("the tenant has no such pipeline")
     exchange.pipeline_id = wanted
     return next(p for p in list_pipelines(exchange.tenant_id) if p.pipeline_id == wanted)
-
-
-async def _execute(runtime: Runtime, exchange: Exchange, pipeline: Pipeline, attempt: int) -> Row:
-    started_at = time.time()
-    await runtime.database.ensure_reachable()
-    failed = random.random() < DATA_FAILURE_SHARE  # noqa: S311 - chance of the data, no secret
-    error = "data quality: the source delivered no rows" if failed else None
-    _note_execution(runtime, pipeline, failed=failed, seconds=time.time() - started_at)
-    if failed:
-        write_log(
-            "ERROR",
-            "pipeline failed",
-            tenant_id=pipeline.tenant_id,
-            pipeline_id=pipeline.pipeline_id,
-            request_id=exchange.request_id,
-            error_type="data_quality",
-        )
-    row: Row = {
-        "pipeline_logging_id": os.urandom(16).hex(),
-        "pipeline_id": pipeline.pipeline_id,
-        "tenant_id": pipeline.tenant_id,
-        "status": "FAILED" if failed else "COMPLETED",
-        "started_at": _format_time(started_at),
-        "completed_at": _format_time(time.time()),
-        "error_message": error,
-        "retry_attempt": str(attempt),
-    }
-    runtime.metadata.put(Record(pipeline.tenant_id, RUNS_TABLE, row))
-    return row
-
-
-def _note_execution(runtime: Runtime, pipeline: Pipeline, *, failed: bool, seconds: float) -> None:
-    labels = (pipeline.tenant_id, pipeline.pipeline_id)
-    runtime.metrics.executions.labels(*labels, "failed" if failed else "success").inc()
-    runtime.metrics.execution_duration.observe(seconds)
-    if not failed:
-        runtime.metrics.last_success.labels(*labels).set_to_current_time()
-
-
-def _format_time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, tz=UTC).isoformat().replace("+00:00", "Z")

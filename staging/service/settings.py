@@ -49,6 +49,7 @@ class Settings:
     project: str
     limits: Limits
     bigquery_endpoint: str
+    sources_endpoint: str
     admin_key_file: str
     metadata_workers: int
     metadata_queue_size: int
@@ -80,6 +81,7 @@ def read_settings(
         project=environment["GOOGLE_CLOUD_PROJECT"],
         limits=limits,
         bigquery_endpoint=environment["BIGQUERY_ENDPOINT"],
+        sources_endpoint=environment.get("SOURCES_ENDPOINT", ""),
         admin_key_file=environment["ADMIN_KEY_FILE"],
         metadata_workers=_read_count(environment, "METADATA_LOG_WORKERS", 5, 1, 20),
         metadata_queue_size=_read_count(environment, "METADATA_LOG_QUEUE_SIZE", 1000, 100, 10_000),
