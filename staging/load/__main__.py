@@ -1,4 +1,4 @@
-"""The load as a program: `python -m staging.load PARENT_PID HOST PORT KEYS_FILE SOURCE SEED`.
+"""The load as a program: `python -m staging.load PARENT_PID HOST PORT KEYS_FILE SEED`.
 
 Commands are JSON lines on standard input, each answered by one on standard output,
 where the load's status also comes four times a second.
@@ -8,37 +8,48 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import sys
 from pathlib import Path
 from typing import Any
 
 from staging.load.generator import Generator
-from staging.load.profile import Profile
-from staging.service.http_client import HttpClient
 from staging.service.process import die_with_parent, set_process_name
 
 _REPORT_EVERY_S = 0.25
+_MOST_KEY_BYTES = 4096
 
 
-async def _obey(generator: Generator, command: dict[str, Any]) -> dict[str, object]:
-    value = command.get("value")
-    match command["do"]:
-        case "rate":
-            generator.set_rate(float(str(value)))
-        case "weight_factor":
-            generator.set_weight_factor(float(str(value)))
-        case "pause":
-            generator.set_paused(paused=True)
-        case "resume":
-            generator.set_paused(paused=False)
-        case "drain":
-            return {"drained": await generator.drain(float(str(value)))}
-        case "reset":
-            generator.reset()
-        case unknown:
-            raise ValueError(f"unknown command {unknown!r}")
+# What a command is called is what the generator does; its values are that method's arguments.
+_ORDERS = {
+    "rate": Generator.set_rate,
+    "weight_factor": Generator.set_weight_factor,
+    "tenant_rate": Generator.set_tenant_rate,
+    "retries": Generator.set_retries,
+    "polling": Generator.set_polling,
+    "attack": Generator.set_attack,
+    "paused": Generator.set_paused,
+    "reset": Generator.reset,
+}
+
+
+async def _obey(generator: Generator, name: str, values: dict[str, Any]) -> dict[str, object]:
+    if name == "drain":
+        return {"drained": await generator.drain(**values)}
+    if name == "key":
+        file = values["file"]
+        key = await asyncio.to_thread(_read_key, file) if file else None
+        generator.set_key(values["tenant"], key)
+    elif name in _ORDERS:
+        _ORDERS[name](generator, **values)
+    else:
+        raise ValueError(f"unknown command {name!r}")
     return {}
+
+
+def _read_key(path: str) -> str:
+    """Return the API key that a file holds: as text, or as the JSON answer to issuing it."""
+    text = Path(path).read_bytes()[:_MOST_KEY_BYTES].decode().strip()
+    return str(json.loads(text)["api_key"]) if text.startswith("{") else text
 
 
 async def _serve(generator: Generator) -> None:
@@ -51,8 +62,8 @@ async def _serve(generator: Generator) -> None:
         command = json.loads(line)
         answer = {"number": command["number"]}
         try:
-            answer["done"] = await _obey(generator, command)
-        except (ValueError, KeyError) as error:
+            answer["done"] = await _obey(generator, command["do"], command["values"])
+        except (ValueError, KeyError, OSError) as error:
             answer["error"] = str(error)
         _write(generator, answer)
     sending.cancel()
@@ -72,17 +83,16 @@ def _write(generator: Generator, answer: dict[str, object]) -> None:
 
 def main() -> None:
     """Send load until standard input closes; exit 2 on a wrong command line."""
-    if len(sys.argv) != 7:  # noqa: PLR2004 - the program and its six arguments
+    if len(sys.argv) != 6:  # noqa: PLR2004 - the program and its five arguments
         sys.stderr.write(f"{__doc__}\n")
         sys.exit(2)
-    parent, host, port, keys_file, source, seed = sys.argv[1:]
+    parent, host, port, keys_file, seed = sys.argv[1:]
     die_with_parent(int(parent))
     set_process_name("load")
-    chance = random.Random(int(seed))  # noqa: S311 - repeatable load, no secret
-    profile = Profile(json.loads(Path(keys_file).read_text()), chance)
+    keys = json.loads(Path(keys_file).read_text())
 
     async def run() -> None:
-        await _serve(Generator(HttpClient(host, int(port), source), profile, chance))
+        await _serve(Generator(host, int(port), keys, int(seed)))
 
     asyncio.run(run())
 

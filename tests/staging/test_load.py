@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from staging.load.generator import MAX_OUTSTANDING
 from staging.load.load import Load, LoadError
 from staging.load.profile import LARGEST_SHARE, Profile
+from staging.load.sender import MAX_OUTSTANDING
 from staging.service.keys import create_api_keys
 from staging.service.tenants import LARGEST_TENANT
 from tests.staging.service_support import is_alive, serve_rig, wait_until
