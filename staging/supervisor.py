@@ -39,6 +39,7 @@ from staging.service.database_server import DatabaseServer
 from staging.service.fleet import FleetSettings, ProcessFleet
 from staging.service.keys import create_admin_key, create_api_keys
 from staging.service.settings import EMBEDDED_LIMITS
+from staging.service.sources_server import SourcesServer
 from staging.service.tenants import list_tenants
 from staging.serving import LocalServer
 
@@ -125,7 +126,9 @@ class Supervisor:
         logs, sockets = await self._start_logging(addresses)
         ingress = await self._start_ingress(addresses, sockets)
         database, keys = self._open_database()
-        fleet = await self._open_fleet(addresses, sockets, ingress, database)
+        sources = SourcesServer(list_tenants())
+        backends = await self._open_backends(database, sources)
+        fleet = await self._open_fleet(addresses, sockets, ingress, backends)
         cloud_run = await self._start_cloud_run(addresses, fleet, ingress, logs)
         self._report(f"the service serves at {addresses.url('service')}")
         load = await self._start_load(addresses)
@@ -140,6 +143,7 @@ class Supervisor:
             logs=logs,
             load=load,
             database=database,
+            sources=sources,
             keys=keys,
             workload=CloudRunWorkload(cloud_run),
             cloud_armor=await self._start_cloud_armor(ingress),
@@ -206,13 +210,22 @@ class Supervisor:
     def _open_database(self) -> tuple[DatabaseServer, KeyTable]:
         database = DatabaseServer(PROJECT, list_tenants())
         self._cleanup.push_async_callback(database.stop)
-        plain = create_api_keys(self._settings.directory.path / "api-keys.json")
-        keys = KeyTable(database.store, plain)
+        directory = self._settings.directory.path
+        plain = create_api_keys(directory / "api-keys.json")
+        keys = KeyTable(database.store, plain, directory)
         keys.restore()
         return database, keys
 
+    async def _open_backends(
+        self, database: DatabaseServer, sources: SourcesServer
+    ) -> dict[str, str]:
+        """Start what instances depend on, and return their variables with its addresses."""
+        endpoint = await sources.start()
+        self._cleanup.push_async_callback(sources.stop)
+        return {"BIGQUERY_ENDPOINT": await database.start(), "SOURCES_ENDPOINT": endpoint}
+
     async def _open_fleet(
-        self, addresses: Addresses, sockets: Path, ingress: Ingress, database: DatabaseServer
+        self, addresses: Addresses, sockets: Path, ingress: Ingress, backends: dict[str, str]
     ) -> ProcessFleet:
         admin_key = create_admin_key(self._settings.directory.path / "admin-key")
         fleet = ProcessFleet(
@@ -224,7 +237,7 @@ class Supervisor:
                 environment={
                     **EMBEDDED_LIMITS,
                     "ADMIN_KEY_FILE": str(admin_key),
-                    "BIGQUERY_ENDPOINT": await database.start(),
+                    **backends,
                 },
             )
         )

@@ -25,6 +25,7 @@ async def reset(plant: Plant) -> float:
     async with asyncio.timeout(RESET_DEADLINE_S):
         await plant.load.pause()
         plant.database.reset()
+        plant.sources.reset()
         plant.keys.restore()
         await plant.cloud_run.reset()
         await plant.cloud_armor.reset()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from staging.monitoring.prometheus import Prometheus
     from staging.service.database_server import DatabaseServer
     from staging.service.fleet import ProcessFleet
+    from staging.service.sources_server import SourcesServer
 
 
 @dataclass
@@ -34,6 +35,8 @@ class Plant:
     logs: LogStore
     load: Load
     database: DatabaseServer
+    sources: SourcesServer
+    """The tenants' own systems."""
     keys: KeyTable
     workload: Workload
     """The service on the platform in force."""

@@ -21,6 +21,7 @@ from staging.service.fleet import FleetSettings, ProcessFleet
 from staging.service.http_client import HttpClient, HttpResponse
 from staging.service.keys import KEYS_DATASET, KEYS_TABLE, create_admin_key, create_api_keys
 from staging.service.settings import EMBEDDED_LIMITS
+from staging.service.sources_server import SourcesServer
 from staging.service.tenants import list_tenants
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Rig:
 
     fleet: ProcessFleet
     database: DatabaseServer
+    sources: SourcesServer
     keys: dict[str, str]
     folder: Path
     lines: list[str] = field(default_factory=list)
@@ -122,10 +124,12 @@ async def serve_rig(folder: Path, slots: int = 40, reset_share: float = 0.0) -> 
     addresses = claim_addresses()
     keys = create_api_keys(folder / "api-keys.json")
     database = DatabaseServer(PROJECT, list_tenants())
-    KeyTable(database.store, keys).restore()
+    KeyTable(database.store, keys, folder).restore()
+    sources = SourcesServer(list_tenants())
     environment = {
         **EMBEDDED_LIMITS,
         "BIGQUERY_ENDPOINT": await database.start(),
+        "SOURCES_ENDPOINT": await sources.start(),
         "ADMIN_KEY_FILE": str(create_admin_key(folder / "admin-key")),
         "METADATA_LOG_FLUSH_INTERVAL_SECONDS": "0.2",
         "UPSTREAM_RESET_SHARE": str(reset_share),
@@ -133,7 +137,7 @@ async def serve_rig(folder: Path, slots: int = 40, reset_share: float = 0.0) -> 
     settings = FleetSettings(
         addresses.block, folder / "logs.sock", PROJECT, "us-central1", environment, slots
     )
-    rig = Rig(ProcessFleet(settings), database, keys, folder)
+    rig = Rig(ProcessFleet(settings), database, sources, keys, folder)
 
     async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
@@ -147,6 +151,7 @@ async def serve_rig(folder: Path, slots: int = 40, reset_share: float = 0.0) -> 
     finally:
         await rig.fleet.close()
         await database.stop()
+        await sources.stop()
         collector.close()
         await collector.wait_closed()
         addresses.release()
