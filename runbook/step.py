@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import contextmanager
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit, Failure, ParseError
@@ -19,7 +21,7 @@ from invoke.tasks import Task, task
 from checks.errors import NotVerifiedError, RunbookError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from checks.target import Target
 
@@ -49,9 +51,12 @@ class RunbookTask(Task["Callable[..., Any]"]):
 
     Attributes:
         alerts: Names of the alerts whose pages use the step.
-        by_hand: The vendor's own lines, as templates with `{field}` placeholders.
+        by_hand: The vendor's own lines, as templates with `{field}` placeholders; of the first
+            platform, where they differ. A word whose field is None is left out.
+        by_platform: The lines by platform; "" stands for any.
         changes: The system that the step changes, such as `cloud_run`, or None for a read.
-        example: Values of arguments for examples on pages and for tests.
+        example: Values for examples on pages and for tests: of arguments, all of which stand
+            aside once one is given, and of fields that a person reads off somewhere.
         original: Ids of the lines of the original runbook that the step replaces.
         qualified_name: Name on the command line, such as `mitigate.scale-up`.
         command_name: Shorter name, where the step is its namespace's default; else empty.
@@ -68,7 +73,12 @@ class RunbookTask(Task["Callable[..., Any]"]):
         """Take the body and its metadata; the rest is invoke's own."""
         super().__init__(body, auto_shortflags=False, **options)
         by_hand = metadata.get("by_hand", ())
-        self.by_hand: tuple[str, ...] = (by_hand,) if isinstance(by_hand, str) else tuple(by_hand)
+        known = by_hand if isinstance(by_hand, Mapping) else {"": by_hand}
+        self.by_platform: dict[str, tuple[str, ...]] = {
+            name: (lines,) if isinstance(lines, str) else tuple(lines)
+            for name, lines in known.items()
+        }
+        self.by_hand: tuple[str, ...] = next(iter(self.by_platform.values()), ())
         self.alerts: tuple[str, ...] = tuple(metadata.get("alerts", ()))
         self.changes: str | None = metadata.get("changes")
         self.example: dict[str, Any] = dict(metadata.get("example") or {})
@@ -151,44 +161,61 @@ class RunbookTask(Task["Callable[..., Any]"]):
         render.show_error(error, step=self.qualified_name, code=code, as_json=as_json)
         raise Exit(code=code) from error
 
-    def by_hand_argv(self, target: Target, **arguments: Any) -> list[list[str]]:  # noqa: ANN401
+    def by_hand_argv(
+        self,
+        target: Target,
+        platform: str = "",
+        **arguments: Any,  # noqa: ANN401
+    ) -> list[list[str]]:
         """Return the vendor's lines for `target` as argument lists, ready to be run.
 
-        A template is cut into words before its fields are filled in, so no value can add a word.
-        Arguments that are not given take the step's example, then its default.
+        `platform` is the target's own where it is not given; no lines where the step has none
+        there. A template is cut into words before its fields are filled in, so no value can add a
+        word; a word whose field is None is left out. Without arguments those of the example count.
 
         Raises:
             KeyError: A template names a field that neither target nor step has.
         """
-        fields = self._fields(target) | arguments
-        return [[word.format(**fields) for word in shlex.split(line)] for line in self.by_hand]
+        lines = self.by_platform.get(platform or target.platform, self.by_platform.get("", ()))
+        fields = self._fields(target, given=bool(arguments)) | arguments
+        return [
+            [word.format(**fields) for word in shlex.split(line) if _is_filled(word, fields)]
+            for line in lines
+        ]
 
-    def by_hand_lines(self, target: Target, **arguments: Any) -> list[str]:  # noqa: ANN401
+    def by_hand_lines(
+        self,
+        target: Target,
+        platform: str = "",
+        **arguments: Any,  # noqa: ANN401
+    ) -> list[str]:
         """Return the vendor's lines for `target`, quoted so that a shell takes them as they are."""
-        return [shlex.join(argv) for argv in self.by_hand_argv(target, **arguments)]
+        return [shlex.join(argv) for argv in self.by_hand_argv(target, platform, **arguments)]
 
     def command_line(self, **arguments: Any) -> str:  # noqa: ANN401
         """Return the command that runs the step, such as `invoke mitigate.rollback --to=api-1`."""
         words = ["invoke", self.command_name or self.qualified_name]
         for name, value in arguments.items():
-            flag = f"--{name.replace('_', '-')}"
+            flag = f"--{name.strip('_').replace('_', '-')}"
             if value is True:
                 words.append(flag)
             elif value is not False and value is not None:
                 words.append(str(value) if name in self.positional else f"{flag}={value}")
         return shlex.join(words)
 
-    def _fields(self, target: Target) -> dict[str, Any]:
+    def _fields(self, target: Target, *, given: bool) -> dict[str, Any]:
         defaults = {
             name: parameter.default
             for name, parameter in self._parameters.items()
             if parameter.default is not parameter.empty
         }
-        return defaults | self.example | target_fields(target)
+        example = {n: v for n, v in self.example.items() if not given or n not in self._parameters}
+        return defaults | example | target_fields(target)
 
 
-def target_fields(target: Target) -> dict[str, str]:
+def target_fields(target: Target) -> dict[str, str | None]:
     """Return the fields that a by-hand template may name besides the step's own arguments."""
+    own_file = target.kubeconfig if target.embedded else ""
     return {
         "project": target.project,
         "region": target.region,
@@ -197,13 +224,18 @@ def target_fields(target: Target) -> dict[str, str]:
         "prometheus": target.prometheus or "$PROMETHEUS_URL",
         "api_host": (target.api or "https://run.googleapis.com").rstrip("/"),
         "window": target.window("5m"),
+        "kubeconfig": own_file or None,  # elsewhere it is kubectl's own, in one's home
+        "kube_context": target.kube_context or "$KUBE_CONTEXT",
+        "namespace": target.namespace,
+        "deployment": target.deployment_name,
+        "security_policy": target.security_policy,
     }
 
 
 def step(
     *,
     alerts: tuple[str, ...] = (),
-    by_hand: str | tuple[str, ...] = (),
+    by_hand: str | tuple[str, ...] | Mapping[str, str | tuple[str, ...]] = (),
     changes: str | None = None,
     example: Mapping[str, Any] | None = None,
     original: tuple[str, ...] = (),
@@ -213,7 +245,8 @@ def step(
     """Return a decorator that makes a function a step; `options` are those of invoke's `task`.
 
     The function takes invoke's context first and returns a `runbook.report.Report`. A step with
-    `changes` also takes `dry_run` and `yes`; `--json` is added to every step.
+    `changes` also takes `dry_run` and `yes`; `--json` is added to every step. `by_hand` may be a
+    mapping from platform to lines.
     """
     metadata = {
         "alerts": alerts,
@@ -230,6 +263,11 @@ def step(
         return made
 
     return decorate
+
+
+def _is_filled(word: str, fields: Mapping[str, Any]) -> bool:
+    names = [name for _, name, _, _ in Formatter().parse(word) if name]
+    return all(fields[name] is not None for name in names if name in fields)
 
 
 @contextmanager
