@@ -60,8 +60,7 @@ def command_line(name: str, **arguments: Any) -> str:  # noqa: ANN401
 def vendor_lines(name: str, **arguments: Any) -> list[str]:  # noqa: ANN401
     """Return the vendor's own lines, shell-quoted, long ones over several rows."""
     step = find_step(name)
-    filled = {**step.example, **arguments}
-    return [wrap_line(argv) for argv in step.by_hand_argv(page_target(), **filled)]
+    return [wrap_line(argv) for argv in step.by_hand_argv(page_target(), **arguments)]
 
 
 def wrap_line(argv: list[str]) -> str:

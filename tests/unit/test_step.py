@@ -214,3 +214,32 @@ def test_a_step_is_known_by_its_qualified_name() -> None:
     assert isinstance(steps["assess.error-pattern"], RunbookTask)
     assert steps["assess.error-pattern"].command_line() == "invoke assess.error-pattern"
     assert steps["assess.triage"].command_line() == "invoke assess"
+
+
+@step(
+    by_hand={
+        "cloud_run": "gcloud run {service} --min={least} --cpu={cpu}",
+        "kubernetes": ("kubectl --context={kube_context} scale {deployment} --replicas={least}",),
+    },
+    example={"least": 10, "stamp": "x"},
+)
+def grow(_c: Context, least: int | None = None, cpu: str | None = None) -> Report:
+    """Grow."""
+    return Report(f"{least} {cpu}")
+
+
+def test_lines_by_hand_are_those_of_the_platform() -> None:
+    target = make_target(kube_context="embedded")
+    assert grow.by_hand_lines(target) == ["gcloud run api --min=10"]
+    kubectl = ["kubectl --context=embedded scale api --replicas=3"]
+    assert grow.by_hand_lines(target, platform="kubernetes", least=3) == kubectl
+    assert grow.by_hand_lines(make_target(platform="kubernetes", kube_context="embedded"), least=3)
+    assert grow.by_hand == ("gcloud run {service} --min={least} --cpu={cpu}",)
+
+
+def test_an_example_stands_aside_for_what_is_given() -> None:
+    assert grow.by_hand_lines(make_target(), cpu="4") == ["gcloud run api --cpu=4"]
+
+
+def test_a_word_that_python_forbids_is_a_flag_all_the_same() -> None:
+    assert grow.command_line(for_="60m", cpu="4") == "invoke grow --for=60m --cpu=4"
