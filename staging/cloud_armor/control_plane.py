@@ -12,7 +12,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from staging.cloud_armor.errors import ComputeError, invalid, not_found
-from staging.cloud_armor.rules import DEFAULT_PRIORITY, DEFAULT_RULE, Rule, decide, read_rule
+from staging.cloud_armor.rules import (
+    DEFAULT_PRIORITY,
+    DEFAULT_RULE,
+    Rule,
+    clear_fields,
+    decide,
+    read_rule,
+)
 from staging.ingress.runtime import IngressError
 
 if TYPE_CHECKING:
@@ -111,7 +118,7 @@ class CloudArmor:
         self.render_policy(name)
         rule = self._rules.get(priority)
         if rule is None:
-            why = f"The security policy does not contain a rule at priority {priority}."
+            why = f"{POLICY} does not contain a rule at priority {priority}."
             raise invalid("priority", priority, why)
         return rule
 
@@ -124,10 +131,15 @@ class CloudArmor:
             raise invalid("resource.priority", rule.priority, why)
         return self._put({rule.priority: rule}, "addRule")
 
-    def patch_rule(self, name: str, priority: int, body: Mapping[str, Any]) -> Operation:
-        """Change the fields of a rule that `body` holds. Raises ComputeError."""
-        before = self.find_rule(name, priority)
-        rule = read_rule(body, before.render())
+    def patch_rule(
+        self, name: str, priority: int, body: Mapping[str, Any], mask: str = ""
+    ) -> Operation:
+        """Change the fields of a rule that `body` holds, and clear others that `mask` names.
+
+        Raises ComputeError; nothing has changed then.
+        """
+        before = clear_fields(self.find_rule(name, priority).render(), mask)
+        rule = read_rule(body, before)
         if rule.priority != priority:
             why = "It must be the priority of the rule that is patched."
             raise invalid("resource.priority", rule.priority, why)

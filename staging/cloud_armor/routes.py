@@ -77,10 +77,8 @@ async def _add_rule(armor: CloudArmor, request: Request) -> dict[str, Any]:
 
 
 async def _patch_rule(armor: CloudArmor, request: Request) -> dict[str, Any]:
-    if request.query_params.get("updateMask"):
-        raise unsupported("the parameter updateMask of patchRule")
-    body = await _read_body(request)
-    operation = armor.patch_rule(_policy(request), _priority(request), body)
+    body, mask = await _read_body(request), request.query_params.get("updateMask", "")
+    operation = armor.patch_rule(_policy(request), _priority(request), body, mask)
     return armor.render_operation(operation)
 
 

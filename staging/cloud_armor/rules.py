@@ -89,6 +89,22 @@ def read_rule(body: Mapping[str, Any], base: Mapping[str, Any] | None = None) ->
     )
 
 
+def clear_fields(rendered: Mapping[str, Any], mask: str) -> dict[str, Any]:
+    """Return a rendered rule without the fields that an `updateMask` names, in either spelling.
+
+    gcloud names those of other actions with each change of the action; here they are never set.
+    Raises ComputeError for a field that cannot be cleared.
+    """
+    cleared = dict(rendered)
+    for path in filter(None, mask.split(",")):
+        first, *rest = path.strip().partition(".")[0].split("_")
+        name = first + "".join(part.capitalize() for part in rest)
+        if name not in {*_OTHER_FIELDS, "description", "preview"}:
+            raise invalid("updateMask", path, "This field cannot be cleared.")
+        cleared.pop(name, None)
+    return cleared
+
+
 def decide(rules: Sequence[Rule]) -> dict[str, str]:
     """Return address range → `<status or allow>:<priority>` for a look-up by the longest range.
 
