@@ -1,18 +1,21 @@
-"""Faults of load: too much of it, slow dependencies, and builds that waste CPU or memory."""
+"""Faults of load: too much of it, slow dependencies, builds and tenants that take too much."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from staging.control.fault import Fault, build_fault
+from staging.control.memory_pressure import clear_reference, grow_reference, prepare_exports
+from staging.service.work import USUAL_COST_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from staging.control.plant import Plant
 
-# What a usual request costs in CPU-seconds, see staging.service.exchange.
-_USUAL_COST_S = 0.020
+# Above HighLatencyP95's second; below the 5 s after which the ingress gives a request up.
+_SLOW_READ_S = 2.5
+_SLOW_SOURCE_S = 4.0
 
 
 def _load_fault(name: str, rho: float, description: str, alert: str) -> Fault:
@@ -24,7 +27,7 @@ def _weigh_down(rho: float) -> Callable[[Plant], Awaitable[None]]:
 
     async def engage(plant: Plant) -> None:
         capacity = plant.workload.most_instances() * plant.workload.cpu()
-        usual = float(plant.load.status()["rate"]) * _USUAL_COST_S
+        usual = float(plant.load.status()["rate"]) * USUAL_COST_S
         await plant.load.set_weight_factor(rho * capacity / usual)
 
     return engage
@@ -32,6 +35,26 @@ def _weigh_down(rho: float) -> Callable[[Plant], Awaitable[None]]:
 
 async def _lighten(plant: Plant) -> None:
     await plant.load.set_weight_factor(1.0)
+
+
+async def _slow_reads(plant: Plant) -> None:
+    plant.database.set_read_delay(_SLOW_READ_S)
+
+
+async def _quick_reads(plant: Plant) -> None:
+    plant.database.set_read_delay(0.0)
+
+
+async def _slow_sources(plant: Plant) -> None:
+    plant.sources.set_delay(_SLOW_SOURCE_S)
+
+
+async def _quick_sources(plant: Plant) -> None:
+    plant.sources.set_delay(0.0)
+
+
+async def _recycle(plant: Plant) -> None:
+    await plant.workload.recycle()
 
 
 LOAD_FAULTS = (
@@ -48,6 +71,22 @@ LOAD_FAULTS = (
         "Requests become heavier until they ask for an eighth more than the most instances that may"
         " run can serve: queues grow.",
         "HighLatencyP95",
+    ),
+    Fault(
+        "slow-reads",
+        "BigQuery takes 2.5 s for a read of a tenant's runs: whatever lists pipelines or executions"
+        " is slow, and nothing was deployed.",
+        "HighLatencyP95",
+        _slow_reads,
+        _quick_reads,
+    ),
+    Fault(
+        "slow-source",
+        "The tenants' own systems take 4 s to hand out what a run works on: runs are slow, lists"
+        " are not, and nothing was deployed.",
+        "HighLatencyP95",
+        _slow_sources,
+        _quick_sources,
     ),
     _load_fault(
         "busy-hour",
@@ -72,5 +111,32 @@ LOAD_FAULTS = (
         "A build goes out in which a thread's loop never comes to its end: it takes all the CPU"
         " that requests leave.",
         "CriticalCPUUsage",
+    ),
+    Fault(
+        "export-burst",
+        "A tenant asks for export after export and fetches none: 1.4.x keeps them all, until the"
+        " busiest instance uses 90 % of its memory.",
+        "HighMemoryUsage",
+        prepare_exports,
+        _recycle,
+    ),
+    build_fault(
+        "oversized-cache",
+        "A build goes out whose cache of answers may fill 90 % of the container, and does.",
+        "HighMemoryUsage",
+    ),
+    build_fault(
+        "memory-leak",
+        "A build goes out that keeps a trace of every request: its memory fills to 96 % at once and"
+        " on until the platform kills the instance and starts another.",
+        "CriticalMemoryUsage",
+    ),
+    Fault(
+        "data-growth",
+        "The tenants' reference data, which every build keeps in memory, grows until it fills 97 %"
+        " of the container, after a restart as before.",
+        "CriticalMemoryUsage",
+        grow_reference,
+        clear_reference,
     ),
 )

@@ -57,11 +57,14 @@ class Sources:
             if self._versions.get(tenant_id) != offer["version"]:
                 # What is replaced goes first: there is no room for both.
                 self._reference[tenant_id] = []
-                pages = self._reference[tenant_id]
-                for page in range(offer["pages"]):
-                    target = f"/tenants/{tenant_id}/reference?page={page}"
-                    pages.append((await self._read_page(client, target)).body)
                 self._versions[tenant_id] = offer["version"]
+            await self._fetch_missing(client, tenant_id, offer["pages"])
+
+    async def _fetch_missing(self, client: HttpClient, tenant_id: str, count: int) -> None:
+        pages = self._reference[tenant_id]
+        while len(pages) < count:
+            target = f"/tenants/{tenant_id}/reference?page={len(pages)}"
+            pages.append((await self._read_page(client, target)).body)
 
     async def _read_page(self, client: HttpClient, target: str) -> HttpResponse:
         async with asyncio.timeout(_PAGE_DEADLINE_S):

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-# One page is read and kept in a fraction of a millisecond.
-PAGE_BYTES = 64 * 1024
-USUAL_BYTES = 8 * 1024
+# A real page: it is read and kept in a fraction of a millisecond.
+PAGE_BYTES = 16 * 1024
+USUAL_PAGES = 1
 
 
 class SourcesServer:
@@ -29,7 +29,7 @@ class SourcesServer:
         """Be fast and small; `start` listens."""
         self._tenants = tuple(tenants)
         self._delay_s = 0.0
-        self._real_bytes = USUAL_BYTES
+        self._pages = USUAL_PAGES
         self._version = 1
         self._server = LocalServer(
             Starlette(
@@ -58,23 +58,23 @@ class SourcesServer:
     @property
     def reference_bytes(self) -> int:
         """Return how much reference data all tenants have, in bytes as a container counts them."""
-        return self._real_bytes * len(self._tenants) * REAL_BYTE
+        return self._pages * PAGE_BYTES * REAL_BYTE * len(self._tenants)
 
-    def set_reference_bytes(self, used_bytes: int) -> None:
-        """Let the tenants' reference data together be so large, as a container counts bytes."""
-        self._real_bytes = max(1, used_bytes // REAL_BYTE // len(self._tenants))
-        self._version += 1
+    def grow_reference(self, used_bytes: int) -> None:
+        """Let the tenants' reference data grow by so many bytes in all, as a container counts."""
+        page = PAGE_BYTES * REAL_BYTE * len(self._tenants)
+        self._pages += max(0, used_bytes) // page
 
     def reset(self) -> None:
         """Be fast and small again."""
         self._delay_s = 0.0
-        if self._real_bytes != USUAL_BYTES:
-            self._real_bytes = USUAL_BYTES
+        if self._pages != USUAL_PAGES:
+            self._pages = USUAL_PAGES
+            # Pages that vanished, not some that were added: whoever has them starts anew.
             self._version += 1
 
     async def _list_reference(self, _: Request) -> Response:
-        pages = -(-self._real_bytes // PAGE_BYTES)
-        offer = {"version": self._version, "pages": pages}
+        offer = {"version": self._version, "pages": self._pages}
         return JSONResponse(dict.fromkeys(self._tenants, offer))
 
     async def _answer_rows(self, request: Request) -> Response:
@@ -82,6 +82,6 @@ class SourcesServer:
         return JSONResponse({"tenant_id": request.path_params["tenant_id"], "rows": 1000})
 
     async def _answer_reference(self, request: Request) -> Response:
-        begin = int(request.query_params.get("page", "0")) * PAGE_BYTES
-        size = max(0, min(PAGE_BYTES, self._real_bytes - begin))
-        return Response(b"\xa5" * size, media_type="application/octet-stream")
+        if not 0 <= int(request.query_params.get("page", "0")) < self._pages:
+            return JSONResponse({"error": "there is no such page"}, 404)
+        return Response(b"\xa5" * PAGE_BYTES, media_type="application/octet-stream")
