@@ -118,7 +118,7 @@ def decide(rules: Sequence[Rule]) -> dict[str, str]:
         str(network): next(
             f"{_status(rule)}:{rule.priority}"
             for around, rule in networks
-            if around.version == network.version and _contains(around, network)
+            if _contains(around, network)
         )
         for network, _ in networks
     }

@@ -66,6 +66,17 @@ def _is_open(instance: Instance) -> bool:
     return answer.status_code == 200
 
 
+def test_instances_are_told_their_revisions_timeout(server: CloudRunServer) -> None:
+    def mutate(body: dict[str, object]) -> None:
+        body["template"]["timeout"] = "2s"  # type: ignore[index]
+
+    before = server.served()
+    server.run(server.cloud_run.update_service(mutate, "template.timeout"))
+    timeouts = {item.spec.revision: item.spec.timeout_s for item in server.instances()}
+    assert timeouts.pop(server.v1()["status"]["latestReadyRevisionName"]) == 2
+    assert timeouts in ({}, dict.fromkeys(before, 300))
+
+
 def test_instances_serve_with_the_platforms_environment(server: CloudRunServer) -> None:
     instances = server.instances()
     assert len(instances) == 2
