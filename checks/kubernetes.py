@@ -103,8 +103,8 @@ class Deployment:
 
     @property
     def pinned(self) -> bool:
-        """Whether a deployment would get no traffic: a paused one is not rolled out."""
-        return self.paused
+        """Never: a Deployment has no split of traffic that could be bound to a ReplicaSet."""
+        return False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from checks.target import Target
 
 REQUESTS = "http_requests_total"
+DURATIONS = "http_request_duration_seconds_bucket"
+AUTH_FAILURES = "auth_failures_total"
+LIMIT_HITS = "rate_limit_hits_total"
+_COUNTERS = frozenset({REQUESTS, DURATIONS, AUTH_FAILURES, LIMIT_HITS})
 SCRAPES_A_ROUND = 12
 _PARALLEL = 4
 _PAUSE_S = 1.0
@@ -27,7 +31,9 @@ _DEADLINE_S = 1.5
 _OK = 200
 _WANTED = re.compile(
     r"^(http_requests_total|convergence_instance_info|process_start_time_seconds|"
-    r"system_cpu_usage_percent)(?:\{(.*)\})? (\S+)(?: \d+)?$",
+    r"http_request_duration_seconds_bucket|auth_failures_total|rate_limit_hits_total|"
+    r"system_memory_usage_bytes|system_memory_total_bytes|system_cpu_usage_percent)"
+    r"(?:\{(.*)\})? (\S+)(?: \d+)?$",
     re.MULTILINE,
 )
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
@@ -39,13 +45,19 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Scrape:
-    """One instance's metrics at one moment of the monotonic clock, in seconds."""
+    """One instance's metrics at one moment of the monotonic clock, in seconds.
+
+    Attributes:
+        counters: By the name of the metric: its value for each set of labels.
+        memory_share: Memory in use, as a share of what the container may use.
+    """
 
     instance: str
     revision: str
     at: float
-    requests: dict[Labels, float]
+    counters: dict[str, dict[Labels, float]]
     cpu_percent: float | None = None
+    memory_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,18 +65,21 @@ class Difference:
     """What the instances did between two scrapes.
 
     Attributes:
-        rates: Requests a second for each set of labels, over all matching instances.
+        rates: By metric: what it counted a second for each set of labels, over all matching
+            instances.
         matched: Instances that were scraped twice and so have rates.
         seen: Instances that answered at all.
         seconds: The longest time between two scrapes of one instance.
         cpu_percent: Last CPU use of each instance that was seen.
+        memory_share: Last memory use of each instance that was seen.
     """
 
-    rates: dict[Labels, float] = field(default_factory=dict)
+    rates: dict[str, dict[Labels, float]] = field(default_factory=dict)
     matched: int = 0
     seen: int = 0
     seconds: float = 0.0
     cpu_percent: dict[str, float] = field(default_factory=dict)
+    memory_share: dict[str, float] = field(default_factory=dict)
 
 
 def scrape_twice(
@@ -89,21 +104,30 @@ def scrape_twice(
 
 def parse_metrics(text: str, at: float) -> Scrape:
     """Return the scrape in Prometheus's text format that was taken at `at`."""
-    requests: dict[Labels, float] = {}
-    instance = start = revision = ""
-    cpu_percent = None
+    counters: dict[str, dict[Labels, float]] = {}
+    gauges: dict[str, str] = {}
+    instance = revision = ""
     for name, labels_text, value in _WANTED.findall(text):
         labels = {key: _unescape(raw) for key, raw in _LABEL.findall(labels_text)}
         revision = revision or labels.get("revision", "")
-        if name == REQUESTS:
-            requests[tuple(sorted(labels.items()))] = float(value)
+        if name in _COUNTERS:
+            counters.setdefault(name, {})[tuple(sorted(labels.items()))] = float(value)
         elif name == "convergence_instance_info":
             instance = labels.get("instance_id", "")
-        elif name == "process_start_time_seconds":
-            start = value
         else:
-            cpu_percent = float(value)
-    return Scrape(instance or f"{revision}@{start}", revision, at, requests, cpu_percent)
+            gauges[name] = value
+    start = gauges.get("process_start_time_seconds", "")
+    cpu = gauges.get("system_cpu_usage_percent")
+    used = float(gauges.get("system_memory_usage_bytes", 0))
+    limit = float(gauges.get("system_memory_total_bytes", 0))
+    return Scrape(
+        instance or f"{revision}@{start}",
+        revision,
+        at,
+        counters,
+        cpu_percent=float(cpu) if cpu else None,
+        memory_share=used / limit if used and limit > 0 else None,
+    )
 
 
 def compare_scrapes(scrapes: list[Scrape]) -> Difference:
@@ -114,7 +138,7 @@ def compare_scrapes(scrapes: list[Scrape]) -> Difference:
     by_instance: dict[str, list[Scrape]] = {}
     for scrape in sorted(scrapes, key=lambda scrape: scrape.at):
         by_instance.setdefault(scrape.instance, []).append(scrape)
-    rates: dict[Labels, float] = {}
+    rates: dict[str, dict[Labels, float]] = {}
     matched, longest = 0, 0.0
     for taken in by_instance.values():
         first, last = taken[0], taken[-1]
@@ -122,16 +146,16 @@ def compare_scrapes(scrapes: list[Scrape]) -> Difference:
         if seconds <= 0:
             continue
         matched, longest = matched + 1, max(longest, seconds)
-        for labels, value in last.requests.items():
-            before = first.requests.get(labels, 0.0)
-            grown = value - before if value >= before else value
-            rates[labels] = rates.get(labels, 0.0) + grown / seconds
-    cpu = {
-        name: taken[-1].cpu_percent
-        for name, taken in by_instance.items()
-        if taken[-1].cpu_percent is not None
-    }
-    return Difference(rates, matched, len(by_instance), longest, cpu)
+        for name, counted in last.counters.items():
+            known, of_metric = first.counters.get(name, {}), rates.setdefault(name, {})
+            for labels, value in counted.items():
+                before = known.get(labels, 0.0)
+                grown = value - before if value >= before else value
+                of_metric[labels] = of_metric.get(labels, 0.0) + grown / seconds
+    last_of = {name: taken[-1] for name, taken in by_instance.items()}
+    cpu = {n: one.cpu_percent for n, one in last_of.items() if one.cpu_percent is not None}
+    memory = {n: one.memory_share for n, one in last_of.items() if one.memory_share is not None}
+    return Difference(rates, matched, len(by_instance), longest, cpu, memory)
 
 
 def _scrape_round(target: Target, scrapes: int) -> list[Scrape]:

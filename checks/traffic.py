@@ -14,6 +14,7 @@ from checks.http import DEADLINE_S
 from checks.target import duration_seconds
 
 if TYPE_CHECKING:
+    from checks.scrape import Difference
     from checks.target import Target
 
 Dimension = Literal["tenant", "path", "revision", "status"]
@@ -23,6 +24,7 @@ _LABELS: dict[str, Dimension] = {
     "revision": "revision",
     "status_code": "status",
 }
+_P95 = 0.95
 _RATES = (
     'sum by (tenant_id, path, revision, status_code) (rate(http_requests_total{{job="{job}"}}'
     "[{window}])) > 0"
@@ -46,6 +48,23 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class Signs:
+    """What two scrapes show besides the requests: the symptoms of the other alerts.
+
+    Attributes:
+        p95_s: The 95th percentile of all requests' duration in seconds; None without requests.
+        memory_share: Memory of the fullest instance as a share of its limit, or None.
+        auth_failures: Refused keys a second by tenant.
+        limit_hits_per_second: Requests a second that a rate limit refused.
+    """
+
+    p95_s: float | None
+    memory_share: float | None
+    auth_failures: dict[str, float]
+    limit_hits_per_second: float
+
+
+@dataclass(frozen=True)
 class Rates:
     """The fleet's rates and where they come from.
 
@@ -54,6 +73,7 @@ class Rates:
         window_s: The time that the rates are taken over, in seconds of the target's clock.
         note: What limits them, in one sentence, or an empty string.
         cpu_percents: CPU use of the instances that were scraped; Prometheus is asked for it apart.
+        signs: Symptoms other than errors, of two scrapes; Prometheus tells them by its alerts.
     """
 
     rows: tuple[Rate, ...]
@@ -61,6 +81,7 @@ class Rates:
     window_s: float
     note: str = ""
     cpu_percents: tuple[float, ...] = ()
+    signs: Signs | None = None
 
 
 @dataclass(frozen=True)
@@ -103,17 +124,40 @@ def query_rates(target: Target, window: str = "5m", *, deadline_s: float = DEADL
 
 def scrape_rates(target: Target, *, why: str = "") -> Rates:
     """Return the rates of the instances that two rounds of scrapes reached; raises as those."""
-    from checks.scrape import scrape_twice
+    from checks.scrape import REQUESTS, scrape_twice
 
     found = scrape_twice(target)
-    rows = tuple(_as_rate(dict(labels), rate) for labels, rate in found.rates.items() if rate > 0)
+    requests = found.rates.get(REQUESTS, {})
+    rows = tuple(_as_rate(dict(labels), rate) for labels, rate in requests.items() if rate > 0)
     note = f"{why} " if why else ""
     note += (
         f"Rates of {found.matched} of {found.seen} instances seen, from two scrapes "
         f"{found.seconds:.1f} s apart; instances that were not met are missing."
     )
     cpu_percents = tuple(found.cpu_percent.values())
-    return Rates(rows, "two scrapes", found.seconds, note, cpu_percents)
+    return Rates(rows, "two scrapes", found.seconds, note, cpu_percents, read_signs(found))
+
+
+def read_signs(found: Difference) -> Signs:
+    """Return what the difference of two scrapes shows of latency, memory, keys and limits."""
+    from checks.latency import make_histogram
+    from checks.scrape import AUTH_FAILURES, DURATIONS, LIMIT_HITS
+
+    buckets: dict[float, float] = {}
+    for labels, rate in found.rates.get(DURATIONS, {}).items():
+        bound = float(dict(labels).get("le", "inf"))
+        buckets[bound] = buckets.get(bound, 0.0) + rate
+    p95 = make_histogram(buckets).quantile(_P95)
+    failures: dict[str, float] = {}
+    for labels, rate in found.rates.get(AUTH_FAILURES, {}).items():
+        tenant = dict(labels).get("tenant_id", "")
+        failures[tenant] = failures.get(tenant, 0.0) + rate
+    return Signs(
+        p95_s=p95.seconds if p95 else None,
+        memory_share=max(found.memory_share.values(), default=None),
+        auth_failures=failures,
+        limit_hits_per_second=sum(found.rates.get(LIMIT_HITS, {}).values()),
+    )
 
 
 def share_by(rates: Rates, dimension: Dimension) -> list[Share]:

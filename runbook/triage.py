@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
     from checks.cloud_run import Revision
     from runbook.triage_probes import Snapshot
-    from runbook.triage_rules import Verdict
+    from runbook.triage_rules.verdict import Verdict
 
 _DEPLOYMENTS = 4
 # Asked only to explain the rest; their silence is told where it matters.
-_SECOND_QUESTIONS = frozenset({"evidence", "latest", "recent"})
+_SECOND_QUESTIONS = frozenset(
+    {
+        *("evidence", "latest", "recent", "latencies", "methods", "latency now", "costs"),
+        *("memory", "refused keys", "refused now", "limited tenants", "limited now"),
+    }
+)
 _PROMETHEUS = dict.fromkeys(("alerts", "cpu", "instances", "rules"), "Prometheus")
 _CURL = "curl --silent --show-error --fail-with-body --max-time 10"
 _QUERY = f"{_CURL} --get {{prometheus}}/api/v1/query --data-urlencode"
@@ -50,13 +55,15 @@ _QUERY = f"{_CURL} --get {{prometheus}}/api/v1/query --data-urlencode"
 def triage(_c: Context) -> Report:
     """Look at every alert at once: what is wrong, whom it hits, and what to run now."""
     from checks.target import load_target
-    from runbook.triage_probes import add_evidence, take_snapshot
-    from runbook.triage_rules import has_symptom, judge
+    from runbook.triage_probes import take_snapshot
+    from runbook.triage_rules.registry import judge, list_loud
 
     target = load_target()
     found = take_snapshot(target)
-    if has_symptom(found):
-        add_evidence(target, found)
+    if loud := list_loud(found):
+        from runbook.triage_questions import ask_more
+
+        ask_more(target, found, loud)
     return build_report(found, judge(target, found))
 
 
@@ -213,9 +220,7 @@ def _tabulate_deployments(found: Snapshot) -> Table:
 
 
 def _deployments_as_data(found: Snapshot) -> list[dict[str, Any]]:
-    from checks.cloud_run import serving_shares
-
-    shares = serving_shares(found.service) if found.service else {}
+    shares = found.service.shares if found.service else {}
     return [
         {
             "revision": revision.name,
