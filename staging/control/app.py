@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _ANSWER_FIRST_S = 0.05
+_KEY_EXAMPLE = 'POST /keys {"tenant": TENANT, "file": PATH}'
 
 
 class ControlError(Exception):
@@ -64,6 +66,7 @@ class Control:
                 _route("/break", "POST", self._break),
                 _route("/heal", "POST", self._heal),
                 _route("/reset", "POST", self._reset),
+                _route("/keys", "POST", self._use_key),
                 _route("/stop", "POST", self._stop_soon),
                 Route("/metrics", self._metrics, methods=["GET"]),
             ]
@@ -119,6 +122,17 @@ class Control:
                 await cure(self._plant)
             self._plant.faults.clear()
             return {"healed": healed}
+
+    async def _use_key(self, body: dict[str, Any]) -> dict[str, Any]:
+        tenant, file = str(body.get("tenant", "")), Path(str(body.get("file", "")))
+        if not file.is_absolute():
+            raise ControlError("the file's path must be absolute", _KEY_EXAMPLE, 400)
+        async with self._changing:
+            try:
+                await self._plant.load.use_key(tenant, file)
+            except LoadError as error:
+                raise ControlError(f"the clients refuse: {error}", _KEY_EXAMPLE, 400) from error
+        return {"tenant": tenant}
 
     async def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
         async with self._changing:

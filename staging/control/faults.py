@@ -14,6 +14,7 @@ from staging.control.deployments import (
     pin_traffic,
 )
 from staging.control.fault import Fault, build_fault, deploy_fix
+from staging.control.faults_access import ACCESS_FAULTS
 from staging.control.faults_load import LOAD_FAULTS
 
 if TYPE_CHECKING:
@@ -106,5 +107,6 @@ _ALL = (
         "",
     ),
     *LOAD_FAULTS,
+    *ACCESS_FAULTS,
 )
 FAULTS = {fault.name: fault for fault in _ALL}

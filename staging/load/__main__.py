@@ -10,17 +10,20 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from staging.load.generator import Generator
 from staging.service.process import die_with_parent, set_process_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _REPORT_EVERY_S = 0.25
 _MOST_KEY_BYTES = 4096
 
 
 # What a command is called is what the generator does; its values are that method's arguments.
-_ORDERS = {
+_ORDERS: dict[str, Callable[..., None]] = {
     "rate": Generator.set_rate,
     "weight_factor": Generator.set_weight_factor,
     "tenant_rate": Generator.set_tenant_rate,
