@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from checks.target import Target
     from runbook.changes.cloud_armor_rules import Policies
     from runbook.changes.plan import Plan
+    from runbook.changes.service import Keys
     from runbook.report import Report
     from runbook.timeline import Change
 
+_MAX_TENANTS = 20
+_ISSUE_BY_HAND = (
+    "curl --silent --show-error --fail-with-body --max-time 15 --header @{header_file}"
+    " --request POST --output {file} {service_url}/admin/tenants/{tenants}/api-keys"
+)
 _HELP = {
     "dry_run": "Show the plan, the lines by hand and whom it reaches; change nothing.",
     "yes": "Do not ask; a protected target accepts it only while an incident is open.",
@@ -121,3 +127,56 @@ def _check_users(target: Target, networks: Sequence[Network], *, force: bool) ->
             subject=users[0].address,
         )
     return [*warnings, f"{told} They are shut out, for --force was given."]
+
+
+@step(
+    alerts=("HighAuthFailureRate",),
+    by_hand=("install --mode=600 /dev/null {file}", _ISSUE_BY_HAND),
+    changes="service",
+    example={
+        "tenants": "acme_logistics",
+        "file": "acme_logistics.key",
+        "header_file": "admin-header.txt",
+    },
+    original=("C41",),
+    help=_HELP
+    | {
+        "tenants": "Whom to issue a new key each, such as acme_logistics,lumen_labs.",
+        "out": "Folder for the secrets, one file each; default: keys, beside the timeline.",
+    },
+)
+def issue_api_key(
+    _c: Context, tenants: str, out: str = "", dry_run: bool = False, yes: bool = False
+) -> Report:
+    """Issue a new API key for each tenant; the secrets go into files, never to the screen.
+
+    Old keys stay as they are. Undo deactivates the new keys.
+    """
+    from checks.target import load_target
+    from runbook.changes.change import run_change
+    from runbook.changes.key_files import choose_folder
+    from runbook.changes.service import Service
+    from runbook.changes.service_plans import plan_issue
+
+    wanted = _parse_tenants(tenants)
+    target = load_target()
+    folder = choose_folder(target, out)
+
+    def plan(reading: Keys, change: str) -> Plan:
+        return plan_issue(target, reading, wanted, folder, change)
+
+    # A broken-off one is never gone on with: whether its secret was written nobody knows.
+    return run_change(Service(target, wanted), plan, dry_run=dry_run, yes=yes)
+
+
+def _parse_tenants(text: str) -> tuple[str, ...]:
+    from checks.errors import UsageError
+    from checks.inputs import check_tenant
+
+    found = tuple(dict.fromkeys(check_tenant(part.strip()) for part in text.split(",")))
+    if len(found) > _MAX_TENANTS:
+        raise UsageError(
+            f"{len(found)} tenants are too many for one change; at most {_MAX_TENANTS}.",
+            next_step="make several changes of it",
+        )
+    return found

@@ -23,7 +23,7 @@ from runbook.changes.cloud_armor_rules import (
     parse_policy,
     render_rule,
 )
-from runbook.changes.door import write_json
+from runbook.changes.door import request_json
 from runbook.changes.system import Outcome, UncertainError, request_deadline_s
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class CloudArmor:
     """The target's security policy; see runbook.changes.system for what each part does."""
 
     target: Target
-    name: str = "cloud_armor"
-    title: str = "Cloud Armor"
+    name = "cloud_armor"
+    title = "Cloud Armor"
     _in_force_since: float | None = field(default=None, repr=False)
 
     def read(self) -> Policies:
@@ -207,7 +207,7 @@ class CloudArmor:
         params: Mapping[str, int] | None = None,
     ) -> str:
         url = f"{self._root()}/securityPolicies/{rule['policy']}/{verb}"
-        answer = write_json("POST", url, body, params=params, google=True)
+        answer = request_json("POST", url, body, params=params, google=True)
         name = answer.get("name")
         if not isinstance(name, str) or "/" in name:
             raise UncertainError("Cloud Armor named no operation")

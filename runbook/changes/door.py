@@ -27,7 +27,7 @@ _CHUNK = 64 * 1024
 _REDIRECT, _SERVER_ERROR = 300, 500
 
 
-def write_json(
+def request_json(
     method: str,
     url: str,
     payload: Mapping[str, Any] | None = None,
@@ -36,7 +36,7 @@ def write_json(
     headers: Mapping[str, str] | None = None,
     google: bool = False,
 ) -> dict[str, Any]:
-    """Return the JSON object that one POST, PATCH or DELETE answers with; {} for no content.
+    """Return the JSON object that one request answers with; {} for no content.
 
     `google` adds the caller's own credentials, except on loopback. Headers are never told.
 
