@@ -20,6 +20,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "runbook.assess",
         "runbook.assess_errors",
         "runbook.assess_load",
+        "runbook.assess_usage",
         "runbook.profile",
         "runbook.assess_access",
         "runbook.assess_limits",
