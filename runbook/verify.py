@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROOT_TASKS = ("verify",)
 DEADLINE_S = 45 * 60
-FORMAT = 1
+FORMAT = 2
 
 
 @step(

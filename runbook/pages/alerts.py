@@ -46,6 +46,7 @@ class Scenario:
     kind: str
     mitigation: str | None
     fault: str | None
+    platform: str | None = None
 
 
 def read_rules(root: Path) -> dict[str, Rule]:
@@ -126,7 +127,10 @@ def read_scenarios(root: Path, alert: str) -> tuple[Scenario, ...]:
         kind = next((kind for kind in ("loop", "control") if f"@{kind}" in tags), "other")
         cells = next((rows[node] for node in pickle["astNodeIds"] if node in rows), {})
         scenarios.append(
-            Scenario(alert, pickle["name"], kind, cells.get("mitigation"), cells.get("fault"))
+            Scenario(
+                *(alert, pickle["name"], kind),
+                *(cells.get(name) for name in ("mitigation", "fault", "platform")),
+            )
         )
     return tuple(scenarios)
 

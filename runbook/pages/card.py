@@ -47,6 +47,8 @@ def render_mitigation(
     run: Verification | None,
     alert: str,
     name: str,
+    *,
+    kubernetes: dict[str, Any] | None = None,
     **arguments: Any,  # noqa: ANN401
 ) -> str:
     """Return one way to mitigate an alert: command, proof per fault, dry run, undo.
@@ -63,7 +65,7 @@ def render_mitigation(
         raise PageError(f"features/{alert}.feature has no loop that proves {name}")
     return "\n".join(
         [
-            render_command(run, name, **arguments),
+            render_command(run, name, kubernetes=kubernetes, **arguments),
             render_mitigation_proof(proof),
             _dry_run(proof, name, arguments),
             _expected(proof, name),

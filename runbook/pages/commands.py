@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # Pages show the lines for the place where they matter most.
 PAGE_TARGET = "production"
+KUBERNETES = "kubernetes"
+PLATFORM_NAMES = {"cloud_run": "Cloud Run", KUBERNETES: "Kubernetes"}
 _WIDE = 60
 _NARROW = 48
 _BY_HAND_WORDS = {
@@ -57,10 +59,10 @@ def command_line(name: str, **arguments: Any) -> str:  # noqa: ANN401
     return step.command_line(**arguments)
 
 
-def vendor_lines(name: str, **arguments: Any) -> list[str]:  # noqa: ANN401
+def vendor_lines(name: str, platform: str = "", **arguments: Any) -> list[str]:  # noqa: ANN401
     """Return the vendor's own lines, shell-quoted, long ones over several rows."""
-    step = find_step(name)
-    return [wrap_line(argv) for argv in step.by_hand_argv(page_target(), **arguments)]
+    argv_lines = find_step(name).by_hand_argv(page_target(), platform, **arguments)
+    return [wrap_line(argv) for argv in argv_lines]
 
 
 def wrap_line(argv: list[str]) -> str:
@@ -99,34 +101,58 @@ def render_command(
     name: str,
     *,
     before: str = "",
+    kubernetes: dict[str, Any] | None = None,
     **arguments: Any,  # noqa: ANN401
 ) -> str:
-    """Return a step as tabs: the command, and by hand with what is known of its equality."""
+    """Return a step as tabs: the command, and by hand with what is known of its equality.
+
+    `kubernetes` holds the arguments there, where they are others than Cloud Run's.
+    """
     typed = fence(before + command_line(name, **arguments))
-    lines = vendor_lines(name, **arguments)
-    tabs = f"/// tab | Command\n    new: true\n\n{typed}\n\n///\n\n"
-    if not lines:
+    if kubernetes is not None:
+        typed += f"\n\nOn Kubernetes:\n\n{fence(command_line(name, **kubernetes))}"
+    lines = {
+        platform: vendor_lines(
+            name,
+            platform,
+            **(arguments if platform != KUBERNETES or kubernetes is None else kubernetes),
+        )
+        for platform in find_step(name).by_platform
+    }
+    by_hand = "".join(
+        _render_by_hand(run, name, platform, shown, alone=len(lines) == 1)
+        for platform, shown in lines.items()
+        if shown
+    )
+    if not by_hand:
         return f"\n{typed}\n"
-    typed_by_hand = fence("\n\n".join(lines))
-    note = render_replace_note(name) + render_by_hand_note(run, name)
-    return f"\n{tabs}/// tab | By hand\n\n{typed_by_hand}\n\n{note}\n\n///\n"
+    return f"\n/// tab | Command\n    new: true\n\n{typed}\n\n///\n\n{by_hand}"
 
 
-def render_replace_note(name: str) -> str:
+def _render_by_hand(
+    run: Verification | None, name: str, platform: str, lines: list[str], *, alone: bool
+) -> str:
+    title = "By hand" if alone else f"By hand: {PLATFORM_NAMES[platform]}"
+    note = render_replace_note(name, platform) + render_by_hand_note(run, name, platform)
+    typed = fence("\n\n".join(lines))
+    return f"/// tab | {title}\n\n{typed}\n\n{note}\n\n///\n\n"
+
+
+def render_replace_note(name: str, platform: str = "") -> str:
     """Return which words of the vendor lines are examples; empty when none is."""
     step = find_step(name)
     defaults = {argument.name: argument.default for argument in step.get_arguments()}
     examples = [
         f"<code>{escape(str(value))}</code> by your own <code>{escape(key)}</code>"
         for key, value in step.example.items()
-        if any(f"{{{key}}}" in line for line in step.by_hand)
+        if any(f"{{{key}}}" in line for line in step.by_platform.get(platform, ()))
         and defaults.get(key.replace("_", "-")) != value
     ]
     return f'<p class="by-hand">Replace {" and ".join(examples)}.</p>' if examples else ""
 
 
-def render_by_hand_note(run: Verification | None, name: str) -> str:
+def render_by_hand_note(run: Verification | None, name: str, platform: str = "") -> str:
     """Return the line under a vendor line: equal, different or not verified, and why."""
-    outcome, why = judge_by_hand(run, name, len(find_step(name).by_hand))
+    outcome, why = judge_by_hand(run, name, len(find_step(name).by_platform[platform]), platform)
     reason = f": {escape(why)}." if why else ("" if outcome == "equal" else ".")
     return f'<p class="by-hand" data-by-hand="{outcome}">{_BY_HAND_WORDS[outcome]}{reason}</p>'

@@ -139,7 +139,8 @@ def _fault_row(promised: Scenario, results: tuple[ScenarioResult, ...]) -> str:
         "missing": "not verified yet",
     }[outcome]
     name = escape(promised.fault or promised.name)
-    return f'<li data-outcome="{outcome}"><code>{name}</code> {said}</li>'
+    where = f" on {escape(promised.platform)}" if promised.platform else ""
+    return f'<li data-outcome="{outcome}"><code>{name}</code>{where} {said}</li>'
 
 
 def render_scenarios(proof: Proof) -> str:
@@ -208,9 +209,18 @@ def find_output(proof: Proof, command: str) -> str | None:
     return None
 
 
-def judge_by_hand(run: Verification | None, step: str, lines: int) -> tuple[str, str]:
-    """Return the outcome of a step's vendor lines and why: the worst of its lines counts."""
-    tried: list[ByHandResult] = [one for one in run.by_hand if one.step == step] if run else []
+def judge_by_hand(
+    run: Verification | None, step: str, lines: int, platform: str = ""
+) -> tuple[str, str]:
+    """Return the outcome of a step's vendor lines and why: the worst of its lines counts.
+
+    `platform` is that of the lines, where a step has lines of their own for each.
+    """
+    tried: list[ByHandResult] = [
+        one
+        for one in (run.by_hand if run else ())
+        if one.step == step and (not platform or one.platform == platform)
+    ]
     for outcome in ("different", "unverified"):
         worst = next((one for one in tried if one.outcome == outcome), None)
         if worst:

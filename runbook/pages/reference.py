@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from checks import errors
 from runbook.catalogue import steps
 from runbook.pages.alerts import read_notice, read_rules
-from runbook.pages.commands import command_line, find_step, render_command
+from runbook.pages.commands import PLATFORM_NAMES, command_line, find_step, render_command
 from runbook.pages.proof import read_proof, render_badge, render_scenarios
-from runbook.pages.results import Verification
+from runbook.pages.results import ByHandResult, Verification
 from runbook.pages.text import PageError, escape, plain_time, seconds
 
 if TYPE_CHECKING:
@@ -26,7 +26,12 @@ _MEANINGS = {
     4: "Refused, nothing was changed",
     130: "Interrupted by Ctrl-C",
 }
-_SYSTEMS = {"cloud_run": "Cloud Run"}
+_SYSTEMS = {
+    "cloud_run": "Cloud Run",
+    "cloud_armor": "Cloud Armor",
+    "platform": "Cloud Run or Kubernetes",
+    "service": "the service's keys",
+}
 _SECTION = re.compile(
     r"^(Args|Returns|Raises|Yields|Attributes|Example|Examples):\s*$", re.MULTILINE
 )
@@ -181,10 +186,16 @@ def _totals(run: Verification) -> str:
     return f'<div class="totals"><table><tbody>{body}</tbody></table></div>'
 
 
+def _name_platform(one: ByHandResult) -> str:
+    name = PLATFORM_NAMES.get(one.platform, "")
+    return f" on {name}" if name else ""
+
+
 def render_by_hand_table(run: Verification, only: frozenset[str] | None = None) -> str:
     """Return the vendor lines as they were run, each beside its step and its outcome."""
     rows = "".join(
-        f'<tr data-by-hand="{one.outcome}"><td><code>{escape(one.step)}</code></td>'
+        f'<tr data-by-hand="{one.outcome}"><td><code>{escape(one.step)}</code>'
+        f"{_name_platform(one)}</td>"
         f"<td><code>{escape(one.line)}</code></td>"
         f"<td>{one.outcome}{': ' + escape(one.why) if one.why else ''}</td>"
         f"<td>{seconds(one.seconds)}</td></tr>"

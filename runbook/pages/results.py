@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from runbook.pages.text import PageError
 
-FORMAT = 1
+FORMAT = 2
 DEFAULT_PATH = "results/verification.json"
 # A tree without git has a commit that nobody knows.
 _COMMIT = re.compile(r"[0-9a-f]{7,64}|unknown")
@@ -52,6 +52,7 @@ class ByHandResult:
     """One vendor line, run with the vendor's own client and compared with its task."""
 
     step: str
+    platform: str
     line: str
     outcome: str
     why: str
@@ -220,6 +221,7 @@ def _read_step(record: _Record) -> StepResult:
 def _read_by_hand(record: _Record) -> ByHandResult:
     return ByHandResult(
         step=record.text("step"),
+        platform=record.text("platform"),
         line=record.text("line"),
         outcome=record.choice("outcome", "equal", "different", "unverified"),
         why=record.text_or_none("why") or "",

@@ -20,7 +20,7 @@ def make_results(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
         for promised in read_scenarios(ROOT, alert)
     ]
     results = {
-        "format": 1,
+        "format": 2,
         "target": "local",
         "environment": "embedded staging",
         "time_scale": 60.0,
@@ -78,7 +78,8 @@ def make_step(
 def make_by_hand(step: str, outcome: str = "equal", why: str = "") -> dict[str, Any]:
     """Return one vendor line's result in the form of the results file."""
     line = "gcloud run services update-traffic convergence-data-pipeline --to-latest"
-    return {"step": step, "line": line, "outcome": outcome, "why": why, "seconds": 1.2}
+    found = {"step": step, "platform": "cloud_run", "line": line}
+    return {**found, "outcome": outcome, "why": why, "seconds": 1.2}
 
 
 def write_results(path: Path, results: object) -> Path:

@@ -12,6 +12,7 @@ def by_hand_record(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return the line's record; it says `different` until the comparison has been made."""
     record: dict[str, Any] = {
         "step": "",
+        "platform": "",
         "line": "",
         "outcome": "different",
         "why": "the comparison did not finish",
