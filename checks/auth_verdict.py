@@ -122,9 +122,10 @@ def _describe_accident(
     tenants = _most_first(sources)
     known = [source for source in sources if source.known_since]
     prefixes = {prefix for source in sources for prefix in source.prefixes}
+    tried = _count(prefixes, "key prefix", "key prefixes")
     reasons = [
         f"{len(known)} of {len(sources)} addresses had good answers before; each names one tenant.",
-        f"{len(prefixes)} key prefixes, {len(tenants)} tenants: clients that repeat a key.",
+        f"{tried} for {_count(tenants, 'tenant', 'tenants')}: clients that repeat a key.",
     ]
     if cause == "expired keys":
         reasons.append("The service says why: expired_key.")
@@ -201,16 +202,16 @@ def _tell_attack(
     claimed: Counter[str] = sum((source.tenants for source in strangers), Counter())
     [(most, most_count)] = claimed.most_common(1)
     reasons = [
-        f"{len(heavy)} addresses made {share:.0%} of it.",
-        f"They tried keys with {len(prefixes)} different prefixes.",
+        f"{_count(heavy, 'address', 'addresses')} made {share:.0%} of it.",
+        f"{_count(prefixes, 'key prefix was', 'different key prefixes were')} tried.",
     ]
     if most_count >= _MOST * count and is_tenant(most):
         reasons.append(f"{most_count / count:.0%} of it is aimed at one tenant, {most}.")
     else:
-        reasons.append(f"It is spread over {len(tenants)} tenants.")
+        reasons.append(f"It is spread over {_count(tenants, 'tenant', 'tenants')}.")
     known = sum(1 for source in strangers if source.known_since)
     if checked and not known:
-        reasons.append("None of these addresses had a good answer from the API before.")
+        reasons.append("Nothing from there had a good answer of the API before.")
     elif checked:
         reasons.append(f"{known} of them had good answers before, and now try many keys.")
     return reasons
@@ -251,3 +252,7 @@ def _networks(sources: Sequence[Source]) -> set[str]:
 def _most_first(sources: Sequence[Source]) -> tuple[str, ...]:
     counts: Counter[str] = sum((source.tenants for source in sources), Counter())
     return tuple(name for name, _ in counts.most_common() if is_tenant(name))
+
+
+def _count(things: Collection[object], one: str, many: str) -> str:
+    return f"{len(things):,} {one if len(things) == 1 else many}"

@@ -26,20 +26,19 @@ RUN_LIMIT = "rate_limiting.endpoints.pipeline_run"
 RUN_PATH = "/api/v1/pipelines/run/{pipeline_id}"
 PREFIX = "rate_limiting."
 NOW = "2m"
-_JOB = f'job="{prometheus.JOB}"'
-_SETTINGS = f'convergence_setting{{{_JOB},setting=~"rate_limiting[.].+"}}'
-_BLOCKED = f"max by (tenant_id) (convergence_tenant_blocked{{{_JOB}}}) == 1"
+_SETTINGS = f'convergence_setting{{job="{prometheus.JOB}",setting=~"rate_limiting[.].+"}}'
+_BLOCKED = f'max by (tenant_id) (convergence_tenant_blocked{{job="{prometheus.JOB}"}}) == 1'
 _USE = (
-    f"max by (tenant_id, path) (sum by (tenant_id, path, instance)"
-    f" (rate(http_requests_total{{{_JOB}}}[{{window}}]))) * 60 > 0"
+    "max by (tenant_id, path) (sum by (tenant_id, path, instance)"
+    ' (rate(http_requests_total{{job="{job}"}}[{window}]))) * 60 > 0'
 )
 _USE_OF_ALL = (
-    f"max by (tenant_id) (sum by (tenant_id, instance)"
-    f" (rate(http_requests_total{{{_JOB}}}[{{window}}]))) * 60 > 0"
+    "max by (tenant_id) (sum by (tenant_id, instance)"
+    ' (rate(http_requests_total{{job="{job}"}}[{window}]))) * 60 > 0'
 )
-_HITS = f"sum by (tenant_id, path) (rate(rate_limit_hits_total{{{_JOB}}}[{{window}}])) > 0"
-_RATE_OF = f"sum(rate(http_requests_total{{{_JOB},tenant_id={{tenant}}}}[{{window}}]))"
-_HITS_OF = f"sum(rate(rate_limit_hits_total{{{_JOB},tenant_id={{tenant}}}}[{{window}}]))"
+_HITS = 'sum by (tenant_id, path) (rate(rate_limit_hits_total{{job="{job}"}}[{window}])) > 0'
+_RATE_OF = 'sum(rate(http_requests_total{{job="{job}",tenant_id={tenant}}}[{window}]))'
+_HITS_OF = 'sum(rate(rate_limit_hits_total{{job="{job}",tenant_id={tenant}}}[{window}]))'
 _PAST_S = 3600.0
 _POINTS = 240
 _LEAD_IN = 6  # points before the first hit that the growth may already have begun in
@@ -118,13 +117,13 @@ def read_use(target: Target, window: str = NOW) -> list[Use]:
 
     Raises as `prometheus.query`.
     """
-    scaled = target.window(window)
+    fields = {"job": prometheus.JOB, "window": target.window(window)}
     asked = [
-        *prometheus.query(target, _USE.format(window=scaled)),
-        *prometheus.query(target, _USE_OF_ALL.format(window=scaled)),
+        *prometheus.query(target, _USE.format(**fields)),
+        *prometheus.query(target, _USE_OF_ALL.format(**fields)),
     ]
     hits: dict[tuple[str, str], float] = {}
-    for sample in prometheus.query(target, _HITS.format(window=scaled)):
+    for sample in prometheus.query(target, _HITS.format(**fields)):
         tenant, path = _place(sample)
         for key in ((tenant, path), (tenant, "")):
             hits[key] = hits.get(key, 0.0) + sample.value
@@ -142,7 +141,8 @@ def read_past(target: Target, tenant: str) -> Past:
     Usual is the median of what was measured before it first met a limit in that hour.
     """
     end, span = time.time(), target.seconds(_PAST_S)
-    fields = {"tenant": quote_label(tenant), "window": target.window("1m")}
+    window = target.window("1m")
+    fields = {"job": prometheus.JOB, "tenant": quote_label(tenant), "window": window}
     rates, hits = (
         prometheus.query_range(
             target, promql.format(**fields), start=end - span, end=end, step_s=span / _POINTS
