@@ -13,23 +13,38 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
     from checks.cloud_run import Revision, Service
+    from checks.target import Target
     from checks.traffic import Rates, Share
 
 _ON_SERVICE = "{service} --project={project} --region={region}"
+KUBECTL = "kubectl --kubeconfig={kubeconfig} --context={kube_context} --namespace={namespace}"
+PLATFORM_HELP = "Look at cloud_run or kubernetes, whatever the target says."
 _MAX_REVISIONS = 100
 
 
 @step(
     alerts=("ServiceDown", "HighErrorRate"),
-    by_hand=f"gcloud run services describe {_ON_SERVICE}",
+    by_hand={
+        "cloud_run": f"gcloud run services describe {_ON_SERVICE}",
+        "kubernetes": (
+            f"{KUBECTL} describe deployment {{deployment}}",
+            f"{KUBECTL} get pods --selector=app={{deployment}} --output=wide",
+        ),
+    },
     original=("C01",),
+    help={"platform": PLATFORM_HELP},
 )
-def service(_c: Context) -> Report:
+def service(_c: Context, platform: str = "") -> Report:
     """Show the service's state, the traffic that is served, its scaling and resources."""
     from checks.cloud_run import is_pinned, read_service, serving_shares
-    from checks.target import load_target
+    from checks.target import KUBERNETES, load_target
 
-    found = read_service(load_target())
+    target = load_target().on_platform(platform)
+    if target.platform == KUBERNETES:
+        from runbook.assess_kubernetes import report_deployment
+
+        return report_deployment(target)
+    found = read_service(target)
     shares = serving_shares(found)
     pinned = is_pinned(found)
     served = ", ".join(f"{name} {percent} %" for name, percent in shares.items()) or "no revision"
@@ -86,22 +101,27 @@ def _describe_template(found: Service) -> tuple[tuple[str, str], ...]:
 
 @step(
     alerts=("ServiceDown", "HighErrorRate"),
-    by_hand="gcloud run revisions list --service={service} --project={project} --region={region}"
-    " --limit={limit}",
+    by_hand={
+        "cloud_run": "gcloud run revisions list --service={service} --project={project}"
+        " --region={region} --limit={limit}",
+        "kubernetes": (
+            f"{KUBECTL} rollout history deployment/{{deployment}}",
+            (
+                f"{KUBECTL} get replicasets --selector=app={{deployment}}"
+                " --sort-by=.metadata.creationTimestamp --output=wide"
+            ),
+        ),
+    },
     original=("C02",),
-    help={"limit": "Show at most this many, newest first."},
+    help={"limit": "Show at most this many, newest first.", "platform": PLATFORM_HELP},
 )
-def revisions(_c: Context, limit: int = 5) -> Report:
+def revisions(_c: Context, limit: int = 5, platform: str = "") -> Report:
     """List the newest revisions: when made, whether ready, and what traffic each one gets."""
-    from checks.cloud_run import list_revisions, read_service, serving_shares
     from checks.inputs import check_count
     from checks.target import load_target
 
     check_count("--limit", limit, minimum=1, maximum=_MAX_REVISIONS)
-    target = load_target()
-    found = read_service(target)
-    shares = serving_shares(found)
-    listed = list_revisions(target)
+    shares, listed = read_revisions(load_target().on_platform(platform))
     shown = listed[:limit]
     failed = [revision.name for revision in shown if revision.failed]
     finding = f"{len(listed)} revisions; {_name_serving(shares)} serving."
@@ -117,6 +137,20 @@ def revisions(_c: Context, limit: int = 5) -> Report:
             "revisions": [_revision_as_data(revision, shares) for revision in shown],
         },
     )
+
+
+def read_revisions(target: Target) -> tuple[dict[str, int], list[Revision]]:
+    """Return the share of traffic by revision, and all revisions, newest first."""
+    from checks.target import KUBERNETES
+
+    if target.platform == KUBERNETES:
+        from checks.kubernetes import read_cluster
+
+        cluster = read_cluster(target)
+        return cluster.deployment.shares, cluster.revisions
+    from checks.cloud_run import list_revisions, read_service
+
+    return read_service(target).shares, list_revisions(target)
 
 
 def _name_serving(shares: dict[str, int]) -> str:
@@ -135,7 +169,7 @@ def _tabulate_revisions(shown: Sequence[Revision], shares: dict[str, int]) -> Ta
                 revision.created,
                 "ready" if revision.ready else "failed" if revision.failed else "not ready yet",
                 f"{shares.get(revision.name, 0)} %",
-                f"{revision.min_instances} to {revision.max_instances or '?'}",
+                _tell_instances(revision),
                 revision.image,
                 "" if revision.ready else revision.message,
             )
@@ -143,6 +177,12 @@ def _tabulate_revisions(shown: Sequence[Revision], shares: dict[str, int]) -> Ta
         ),
         right=("traffic",),
     )
+
+
+def _tell_instances(revision: Revision) -> str:
+    least, most = revision.min_instances, revision.max_instances
+    is_set = (revision.raw or {}).get("kind") == "ReplicaSet"
+    return str(most) if is_set else f"{least} to {most or '?'}"
 
 
 def _revision_as_data(revision: Revision, shares: dict[str, int]) -> dict[str, Any]:

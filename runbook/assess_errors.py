@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runbook.assess import describe_source, share_as_data
+from runbook.assess import PLATFORM_HELP, describe_source, read_revisions, share_as_data
 from runbook.report import Report, Table
 from runbook.step import step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from invoke.context import Context
 
-    from checks.cloud_run import Revision, Service
+    from checks.cloud_run import Revision
     from checks.logs import Group
     from checks.target import Target
     from checks.traffic import Dimension, Rates, Share
@@ -27,6 +27,7 @@ _STEPS = 240
 _DEPLOYMENT_S = 900.0
 _GAP_POINTS = 8
 _DIMENSIONS: dict[Dimension, str] = {"tenant": "tenant", "path": "endpoint", "revision": "revision"}
+_READ_LOGS = "--project={project} --freshness={minutes}m --limit={limit} --format=json"
 _SHARE_OVER_TIME = (
     'sum(rate(http_requests_total{{job="convergence-api",status_code=~"5.."}}[{window}]))'
     ' / sum(rate(http_requests_total{{job="convergence-api"}}[{window}]))'
@@ -35,17 +36,22 @@ _SHARE_OVER_TIME = (
 
 @step(
     alerts=("ServiceDown", "HighErrorRate"),
-    by_hand="gcloud logging read 'resource.type=cloud_run_revision"
-    " AND resource.labels.service_name={service} AND resource.labels.location={region}"
-    " AND severity>=ERROR' --project={project} --freshness={minutes}m --limit={limit}"
-    " --format=json",
+    by_hand={
+        "cloud_run": "gcloud logging read 'resource.type=cloud_run_revision"
+        " AND resource.labels.service_name={service} AND resource.labels.location={region}"
+        f" AND severity>=ERROR' {_READ_LOGS}",
+        "kubernetes": "gcloud logging read 'resource.type=k8s_container"
+        " AND resource.labels.namespace_name={namespace} AND resource.labels.location:{region}"
+        f""" AND labels."k8s-pod/app"={{deployment}} AND severity>=ERROR' {_READ_LOGS}""",
+    },
     original=("C03", "C10"),
     help={
         "minutes": "How far back to look, in minutes.",
         "limit": "Read at most this many entries, newest first.",
+        "platform": PLATFORM_HELP,
     },
 )
-def errors(_c: Context, minutes: int = 60, limit: int = 500) -> Report:
+def errors(_c: Context, minutes: int = 60, limit: int = 500, platform: str = "") -> Report:
     """Group the service's errors by message: how often, since when, and in which revision."""
     from checks.inputs import check_count
     from checks.logs import group_entries, read_entries, service_filter
@@ -53,7 +59,7 @@ def errors(_c: Context, minutes: int = 60, limit: int = 500) -> Report:
 
     check_count("--minutes", minutes, minimum=1, maximum=_MAX_MINUTES)
     check_count("--limit", limit, minimum=1, maximum=_MAX_ENTRIES)
-    target = load_target()
+    target = load_target().on_platform(platform)
     expression = service_filter(target, "severity>=ERROR", minutes=minutes)
     entries = read_entries(target, expression, limit)
     groups = group_entries(entries)
@@ -136,18 +142,18 @@ class Onset(NamedTuple):
     " 'query=sum by (tenant_id, path, revision)"
     """ (rate(http_requests_total{{job="convergence-api",status_code=~"5.."}}[{window}]))'""",
     original=("C12",),
+    help={"platform": PLATFORM_HELP},
 )
-def error_pattern(_c: Context) -> Report:
+def error_pattern(_c: Context, platform: str = "") -> Report:
     """Tell what the failing requests share: tenant, endpoint, revision, and since when."""
-    from checks.cloud_run import list_revisions, read_service
     from checks.target import load_target
     from checks.traffic import read_rates, share_by, share_of_all
 
-    target = load_target()
+    target = load_target().on_platform(platform)
     rates = read_rates(target)
     whole = share_of_all(rates)
     tables = {name: share_by(rates, dimension) for dimension, name in _DIMENSIONS.items()}
-    onset = find_onset(target, read_service(target), list_revisions(target))
+    onset = find_onset(target, *read_revisions(target))
     lead = describe_pattern(rates, onset)
     failing = whole.errors_per_second > 0
     return Report(
@@ -202,15 +208,16 @@ def _is_high(whole: Share) -> bool:
     return exceeds(whole.error_share, find_alert_rule("HighErrorRate").threshold)
 
 
-def find_onset(target: Target, service: Service, revisions: Sequence[Revision]) -> Onset:
+def find_onset(target: Target, serving: Collection[str], revisions: Sequence[Revision]) -> Onset:
     """Return when the error share last rose above its threshold, within the last hour.
+
+    `serving` are the names of the revisions that get traffic.
 
     Without Prometheus nothing tells when, and both fields are empty.
     """
     import time
 
     from checks import prometheus
-    from checks.cloud_run import serving_shares
     from checks.errors import RunbookError
     from checks.rules import find_alert_rule
     from checks.symptoms import came_with
@@ -225,7 +232,6 @@ def find_onset(target: Target, service: Service, revisions: Sequence[Revision]) 
     except RunbookError:
         return Onset("", "")
     began = find_start(points, threshold)
-    serving = serving_shares(service)
     within = target.seconds(_DEPLOYMENT_S)
     for revision in revisions:
         if revision.name in serving and came_with(began, revision.created, within):
