@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from staging.service.settings import Limits
 
 _KEPT_DURATIONS: Final = 200
-# A real MiB, written in a third of a millisecond.
-_SLAB_BYTES: Final = 1024 * 1024 * REAL_BYTE
+# Half a real MiB: where the host has to find the pages first, writing it takes some milliseconds.
+_SLAB_BYTES: Final = 512 * 1024 * REAL_BYTE
 _TRACE_BYTES: Final = 60 * 1024
 _TRACE_BUDGET: Final = 0.96
 _CACHE_BUDGET: Final = 0.90

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-# A real page: it is read and kept in a fraction of a millisecond.
-PAGE_BYTES = 16 * 1024
-USUAL_PAGES = 1
+# Real bytes. A tenant has one small page, and large ones as its data grows; one of these is read
+# and kept in about a millisecond.
+USUAL_BYTES = 8 * 1024
+PAGE_BYTES = 128 * 1024
 
 
 class SourcesServer:
@@ -29,7 +30,7 @@ class SourcesServer:
         """Be fast and small; `start` listens."""
         self._tenants = tuple(tenants)
         self._delay_s = 0.0
-        self._pages = USUAL_PAGES
+        self._grown_pages = 0
         self._version = 1
         self._server = LocalServer(
             Starlette(
@@ -55,33 +56,38 @@ class SourcesServer:
         """Have the tenants' sources answer so late from now on."""
         self._delay_s = seconds
 
-    @property
-    def reference_bytes(self) -> int:
-        """Return how much reference data all tenants have, in bytes as a container counts them."""
-        return self._pages * PAGE_BYTES * REAL_BYTE * len(self._tenants)
-
     def grow_reference(self, used_bytes: int) -> None:
         """Let the tenants' reference data grow by so many bytes in all, as a container counts."""
-        page = PAGE_BYTES * REAL_BYTE * len(self._tenants)
-        self._pages += max(0, used_bytes) // page
+        self._grown_pages += max(0, used_bytes) // (PAGE_BYTES * REAL_BYTE)
 
     def reset(self) -> None:
         """Be fast and small again."""
         self._delay_s = 0.0
-        if self._pages != USUAL_PAGES:
-            self._pages = USUAL_PAGES
+        if self._grown_pages:
+            self._grown_pages = 0
             # Pages that vanished, not some that were added: whoever has them starts anew.
             self._version += 1
 
+    def _count_pages(self, tenant_id: str) -> int:
+        share, rest = divmod(self._grown_pages, len(self._tenants))
+        return 1 + share + (self._tenants.index(tenant_id) < rest)
+
     async def _list_reference(self, _: Request) -> Response:
-        offer = {"version": self._version, "pages": self._pages}
-        return JSONResponse(dict.fromkeys(self._tenants, offer))
+        return JSONResponse(
+            {
+                tenant: {"version": self._version, "pages": self._count_pages(tenant)}
+                for tenant in self._tenants
+            }
+        )
 
     async def _answer_rows(self, request: Request) -> Response:
         await asyncio.sleep(self._delay_s)
         return JSONResponse({"tenant_id": request.path_params["tenant_id"], "rows": 1000})
 
     async def _answer_reference(self, request: Request) -> Response:
-        if not 0 <= int(request.query_params.get("page", "0")) < self._pages:
+        tenant_id, page = request.path_params["tenant_id"], request.query_params.get("page", "0")
+        known = tenant_id in self._tenants and page.isdigit()
+        if not known or int(page) >= self._count_pages(tenant_id):
             return JSONResponse({"error": "there is no such page"}, 404)
-        return Response(b"\xa5" * PAGE_BYTES, media_type="application/octet-stream")
+        content = b"\xa5" * (PAGE_BYTES if int(page) else USUAL_BYTES)
+        return Response(content, media_type="application/octet-stream")
