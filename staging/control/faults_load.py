@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from staging.control.plant import Plant
 
 # Above HighLatencyP95's second; below the 5 s after which the ingress gives a request up.
-_SLOW_READ_S = 2.5
+_SLOW_READ_S = 2.4
 _SLOW_SOURCE_S = 4.0
 
 
@@ -74,7 +74,7 @@ LOAD_FAULTS = (
     ),
     Fault(
         "slow-reads",
-        "BigQuery takes 2.5 s for a read of a tenant's runs: whatever lists pipelines or executions"
+        "BigQuery takes 2.4 s for a read of a tenant's runs: whatever lists pipelines or executions"
         " is slow, and nothing was deployed.",
         "HighLatencyP95",
         _slow_reads,
