@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from runbook.assess import KUBECTL, PLATFORM_HELP
 from runbook.report import Level, Report, Table
 from runbook.step import step
 
@@ -27,47 +28,72 @@ _SECOND_QUESTIONS = frozenset(
 _PROMETHEUS = dict.fromkeys(("alerts", "cpu", "instances", "rules"), "Prometheus")
 _CURL = "curl --silent --show-error --fail-with-body --max-time 10"
 _QUERY = f"{_CURL} --get {{prometheus}}/api/v1/query --data-urlencode"
+_LOGS = "--project={project} --freshness=1h --limit=200 --format=json"
+_ANYWHERE = (
+    f"{_CURL} {{prometheus}}/api/v1/alerts",
+    f"""{_QUERY} 'query=count(up{{{{job="convergence-api"}}}} == 1)'""",
+    (
+        f"{_QUERY} 'query=sum by (tenant_id, path, revision, status_code)"
+        """ (rate(http_requests_total{{job="convergence-api"}}[{window}]))'"""
+    ),
+    (
+        f"{_QUERY} 'query=avg by (revision)"
+        """ (avg_over_time(system_cpu_usage_percent{{job="convergence-api"}}[{window}]))'"""
+    ),
+    f"{_CURL} {{service_url}}/health/ready",
+)
 
 
 @step(
-    alerts=("ServiceDown", "HighErrorRate"),
-    by_hand=(
-        "gcloud run services describe {service} --project={project} --region={region}",
-        (
-            "gcloud run revisions list --service={service} --project={project} --region={region}"
-            " --limit=5"
-        ),
-        (
-            "gcloud logging read 'resource.type=cloud_run_revision"
-            " AND resource.labels.service_name={service} AND severity>=ERROR'"
-            " --project={project} --freshness=1h --limit=200 --format=json"
-        ),
-        f"{_CURL} {{prometheus}}/api/v1/alerts",
-        f"""{_QUERY} 'query=count(up{{{{job="convergence-api"}}}} == 1)'""",
-        (
-            f"{_QUERY} 'query=sum by (tenant_id, path, revision, status_code)"
-            """ (rate(http_requests_total{{job="convergence-api"}}[{window}]))'"""
-        ),
-        f"{_CURL} {{service_url}}/health/ready",
+    alerts=(
+        *("ServiceDown", "HighErrorRate", "PotentialBruteForce", "HighAuthFailureRate"),
+        *("HighLatencyP95", "CriticalMemoryUsage", "HighMemoryUsage", "CriticalCPUUsage"),
+        *("HighCPUUsage", "RateLimitExceeded"),
     ),
+    by_hand={
+        "cloud_run": (
+            "gcloud run services describe {service} --project={project} --region={region}",
+            (
+                "gcloud run revisions list --service={service} --project={project}"
+                " --region={region} --limit=5"
+            ),
+            (
+                "gcloud logging read 'resource.type=cloud_run_revision"
+                " AND resource.labels.service_name={service} AND severity>=ERROR'"
+                f" {_LOGS}"
+            ),
+            *_ANYWHERE,
+        ),
+        "kubernetes": (
+            (
+                f"{KUBECTL} get deployments,replicasets,pods --selector=app={{deployment}}"
+                " --output=wide"
+            ),
+            f"{KUBECTL} get events --sort-by=.lastTimestamp",
+            *_ANYWHERE,
+        ),
+    },
+    help={"platform": PLATFORM_HELP},
     default=True,
 )
-def triage(_c: Context) -> Report:
+def triage(_c: Context, platform: str = "") -> Report:
     """Look at every alert at once: what is wrong, whom it hits, and what to run now."""
     from checks.target import load_target
     from runbook.triage_probes import take_snapshot
     from runbook.triage_rules.registry import judge, list_loud
 
-    target = load_target()
+    target = load_target().on_platform(platform)
     found = take_snapshot(target)
     if loud := list_loud(found):
         from runbook.triage_questions import ask_more
 
         ask_more(target, found, loud)
-    return build_report(found, judge(target, found))
+    return build_report(found, judge(target, found), target.platform)
 
 
-def build_report(found: Snapshot, verdicts: Sequence[Verdict]) -> Report:
+def build_report(
+    found: Snapshot, verdicts: Sequence[Verdict], platform: str = "cloud_run"
+) -> Report:
     """Return the report on ranked verdicts: the first one's command comes next."""
     loud = [verdict for verdict in verdicts if not verdict.is_quiet]
     unknown = [verdict.rule.name for verdict in verdicts if verdict.state == "unknown"]
@@ -85,6 +111,7 @@ def build_report(found: Snapshot, verdicts: Sequence[Verdict]) -> Report:
         next_steps=_list_next(found, loud),
         data={
             "alerts": [_verdict_as_data(verdict) for verdict in verdicts],
+            "platform": platform,
             "serving": found.serving,
             "pinned": found.pinned,
             "deployments": _deployments_as_data(found),
@@ -120,7 +147,7 @@ def _state_finding(
         )
     if _is_blind(found):
         return (
-            "Nothing could be asked: neither Cloud Run nor the service nor metrics answer.",
+            "Nothing could be asked: neither the platform nor the service nor metrics answer.",
             "bad",
         )
     if unknown:
