@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from checks.errors import ApiError
 from checks.http import DEADLINE_S, get_json
-from checks.names import service_path, short_name
+from checks.names import revision_path, service_path, short_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,6 +126,16 @@ def read_service(target: Target, *, deadline_s: float = DEADLINE_S) -> Service:
         return parse_service(raw)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _malformed(url, "a service") from error
+
+
+def read_revision(target: Target, name: str, *, deadline_s: float = DEADLINE_S) -> Revision:
+    """Return one revision of the service, from revisions.get; raises as `read_service`."""
+    url = f"{run_url(target)}/v2/{revision_path(target, name)}"
+    raw = get_json(url, deadline_s=deadline_s, google=True)
+    try:
+        return parse_revision(raw)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _malformed(url, "a revision") from error
 
 
 def list_revisions(target: Target, *, deadline_s: float = DEADLINE_S) -> list[Revision]:

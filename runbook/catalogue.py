@@ -26,7 +26,12 @@ MODULES: dict[str, tuple[str, ...]] = {
         "runbook.assess_limits",
         "runbook.triage",
     ),
-    "mitigate": ("runbook.mitigate", "runbook.mitigate_access"),
+    "mitigate": (
+        "runbook.mitigate",
+        "runbook.mitigate_capacity",
+        "runbook.mitigate_settings",
+        "runbook.mitigate_access",
+    ),
     "staging": ("runbook.staging",),
     "demo": ("runbook.demo",),
     "verify": ("runbook.verify",),

@@ -10,17 +10,17 @@ from runbook.step import step
 if TYPE_CHECKING:
     from invoke.context import Context
 
-    from checks.cloud_run import Revision
-    from checks.target import Target
     from runbook.changes.plan import Plan
     from runbook.changes.state import State
     from runbook.timeline import Change
 
 _SERVICE = "{service} --project={project} --region={region}"
+_KUBECTL = "kubectl --kubeconfig={kubeconfig} --context={kube_context} --namespace={namespace}"
 _HELP = {
     "dry_run": "Show the plan, the lines by hand and whom it reaches; change nothing.",
     "yes": "Do not ask; a protected target accepts it only while an incident is open.",
     "force": "Go on where the step would refuse because it looks useless or harmful.",
+    "platform": "cloud_run or kubernetes; default: the target's own.",
 }
 
 
@@ -29,85 +29,88 @@ def _help(*names: str, **own: str) -> dict[str, str]:
 
 
 @step(
-    alerts=("ServiceDown", "HighErrorRate"),
-    by_hand=f"gcloud run services update-traffic {_SERVICE} --to-revisions={{to}}=100",
-    changes="cloud_run",
-    example={"to": "convergence-data-pipeline-00001-abc"},
+    alerts=(
+        *("ServiceDown", "HighErrorRate", "HighCPUUsage", "CriticalCPUUsage"),
+        *("HighMemoryUsage", "CriticalMemoryUsage"),
+    ),
+    by_hand={
+        "cloud_run": f"gcloud run services update-traffic {_SERVICE} --to-revisions={{to}}=100",
+        "kubernetes": f"{_KUBECTL} rollout undo deployment/{{deployment}} --to-revision={{number}}",
+    },
+    changes="platform",
+    example={"to": "convergence-data-pipeline-00001-abc", "number": 1},
     original=("C04", "C05", "C15"),
-    help=_help("force", to="Revision to go to; default: the one that last served healthy."),
+    help=_help(
+        "force",
+        "platform",
+        to="Revision or ReplicaSet to go to; default: the one that last served healthy.",
+    ),
 )
 def rollback(
     _c: Context,
     to: str | None = None,
+    platform: str = "",
     dry_run: bool = False,
     yes: bool = False,
     force: bool = False,
 ) -> Report:
-    """Send all traffic to the revision that last served healthy, by evidence.
+    """Go back to the revision that last served healthy, by evidence.
 
-    It pins the traffic: later deployments get none until mitigate.release-traffic. Typed again
-    while that pin is in force, it looks whether it helped; `--to` goes further back.
+    On Cloud Run it pins the traffic: later deployments get none until mitigate.release-traffic.
+    Typed again while that pin is in force, it looks whether it helped; `--to` goes further back.
     """
+    from dataclasses import replace
+
     from checks.inputs import check_revision_name
     from checks.target import load_target
-    from runbook.changes import planners
+    from runbook.changes import symptoms
     from runbook.changes.change import run_change
-    from runbook.changes.cloud_run import CloudRun
+    from runbook.changes.platform import open_platform
 
     target = load_target()
-    system = CloudRun(target)
+    system = open_platform(target, platform)
     named = "" if to is None else check_revision_name(to)
 
-    def plan(state: State, change: str) -> Plan:
-        revisions = system.read_revisions()
-        notes: dict[str, Any] = {}
-        chosen = named or _find_pinned(target, state)
-        if not chosen:
-            chosen, notes = _find_healthy(target, state, revisions)
-        return planners.plan_rollback(
-            target, state, revisions, to=chosen, change=change, force=force, notes=notes
-        )
+    def plan(reading: Any, change: str) -> Plan:  # noqa: ANN401 - a Reading of the platform
+        made = system.plan_rollback(reading, to=named, change=change, force=force)
+        return replace(made, symptoms=("errors", *symptoms.find_present(target)))
 
     def resumes(change: Change) -> bool:
-        pinned = change.intent.after.get("traffic", [{}])[0].get("revision")
-        return change.step == "mitigate.rollback" and named in ("", pinned)
+        return change.step == "mitigate.rollback" and named in ("", change.intent.detail.get("to"))
 
     return run_change(system, plan, dry_run=dry_run, yes=yes, resumes=resumes)
 
 
 @step(
-    alerts=("ServiceDown",),
-    by_hand=f"gcloud run services update {_SERVICE} --update-labels=restarted-at={{at}}",
-    changes="cloud_run",
+    alerts=("ServiceDown", "HighMemoryUsage"),
+    by_hand={
+        "cloud_run": f"gcloud run services update {_SERVICE} --update-labels=restarted-at={{at}}",
+        "kubernetes": f"{_KUBECTL} rollout restart deployment/{{deployment}}",
+    },
+    changes="platform",
     example={"at": "20261123t061200z"},
-    original=("C07",),
-    help=_help(),
+    original=("C07", "C08", "C09"),
+    help=_help("platform"),
 )
-def restart(_c: Context, dry_run: bool = False, yes: bool = False) -> Report:
+def restart(_c: Context, platform: str = "", dry_run: bool = False, yes: bool = False) -> Report:
     """Replace every instance that serves by a new revision with nothing else changed.
 
-    While traffic is pinned, or the newest deployment failed, the new revision is made from the
-    one that serves, and a pin moves along with it.
+    On Cloud Run, while traffic is pinned or the newest deployment failed, the new revision is made
+    from the one that serves, and a pin moves along with it.
     """
-    from datetime import UTC, datetime
+    from dataclasses import replace
 
     from checks.target import load_target
-    from runbook.changes import planners
+    from runbook.changes import symptoms
     from runbook.changes.change import run_change
-    from runbook.changes.cloud_run import CloudRun
+    from runbook.changes.platform import open_platform
 
     target = load_target()
-    system = CloudRun(target)
+    system = open_platform(target, platform)
 
-    def plan(state: State, change: str) -> Plan:
-        return planners.plan_restart(
-            target,
-            state,
-            system.read_revisions(),
-            change=change,
-            stamp=f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}",
-            image=system.read_serving_digest(state),
-        )
+    def plan(reading: Any, change: str) -> Plan:  # noqa: ANN401 - a Reading of the platform
+        made = system.plan_restart(reading, change=change)
+        return replace(made, symptoms=("errors", *symptoms.find_present(target)))
 
     return run_change(
         system,
@@ -120,61 +123,7 @@ def restart(_c: Context, dry_run: bool = False, yes: bool = False) -> Report:
 
 @step(
     alerts=("HighErrorRate",),
-    by_hand=f"gcloud run services update {_SERVICE}"
-    " --min-instances={min_instances} --max-instances={max_instances}",
-    changes="cloud_run",
-    example={"min_instances": 10, "max_instances": 20},
-    original=("C16",),
-    help=_help(
-        "force",
-        min_instances="Instances that always run, 0 to 1000.",
-        max_instances="Instances at most, 1 to 1000.",
-    ),
-)
-def scale_up(
-    _c: Context,
-    min_instances: int = 10,
-    max_instances: int = 20,
-    dry_run: bool = False,
-    yes: bool = False,
-    force: bool = False,
-) -> Report:
-    """Give what serves more instances, by way of a new revision that is otherwise the same.
-
-    While traffic is pinned, or the newest deployment failed, the new revision is made from the
-    one that serves, and a pin moves along with it.
-    """
-    from checks.inputs import check_instance_bounds
-    from checks.target import load_target
-    from runbook.changes import planners
-    from runbook.changes.change import run_change
-    from runbook.changes.cloud_run import CloudRun
-
-    least, most = check_instance_bounds(min_instances, max_instances)
-    target = load_target()
-    system = CloudRun(target)
-
-    def plan(state: State, change: str) -> Plan:
-        return planners.plan_scaling(
-            target,
-            state,
-            system.read_revisions(),
-            scaling={"min": least, "max": most},
-            change=change,
-            image=system.read_serving_digest(state),
-            force=force,
-        )
-
-    def resumes(change: Change) -> bool:
-        asked = change.intent.detail.get("patch", {}).get("scaling")
-        return change.step == "mitigate.scale-up" and asked == {"min": least, "max": most}
-
-    return run_change(system, plan, dry_run=dry_run, yes=yes, resumes=resumes)
-
-
-@step(
-    alerts=("HighErrorRate",),
-    by_hand=f"gcloud run services update-traffic {_SERVICE} --to-latest",
+    by_hand={"cloud_run": f"gcloud run services update-traffic {_SERVICE} --to-latest"},
     changes="cloud_run",
     help=_help("force"),
 )
@@ -182,7 +131,8 @@ def release_traffic(
     _c: Context, dry_run: bool = False, yes: bool = False, force: bool = False
 ) -> Report:
     """Let traffic follow the latest ready revision again, which ends a rollback's pin."""
-    from checks.target import load_target
+    from checks.errors import UsageError
+    from checks.target import CLOUD_RUN, load_target
     from runbook.changes import planners
     from runbook.changes.change import run_change
     from runbook.changes.cloud_run import CloudRun
@@ -190,6 +140,11 @@ def release_traffic(
     from runbook.timeline import open_timeline
 
     target = load_target()
+    if target.platform != CLOUD_RUN:
+        raise UsageError(
+            f"{target.name} runs on {target.platform}, where traffic is never pinned.",
+            next_step="invoke mitigate shows what is in force",
+        )
     system = CloudRun(target)
     left = find_left(open_timeline(target.name).changes())
 
@@ -206,26 +161,43 @@ def release_traffic(
 
 
 @step(
-    alerts=("ServiceDown", "HighErrorRate"),
-    changes="cloud_run",
-    help=_help(change="The change to take back, as `invoke mitigate` lists it; default: newest."),
+    alerts=(
+        *("ServiceDown", "HighErrorRate", "HighLatencyP95", "HighCPUUsage", "CriticalCPUUsage"),
+        *("HighMemoryUsage", "CriticalMemoryUsage", "HighAuthFailureRate"),
+        *("PotentialBruteForce", "RateLimitExceeded"),
+    ),
+    changes="platform",
+    help=_help(
+        change="The change to take back, as `invoke mitigate` lists it; default: newest.",
+        expired="Take back every temporary change whose time has passed, the newest first.",
+    ),
 )
 def undo(
-    _c: Context, change: str | None = None, dry_run: bool = False, yes: bool = False
+    _c: Context,
+    change: str | None = None,
+    expired: bool = False,
+    dry_run: bool = False,
+    yes: bool = False,
 ) -> Report:
     """Take back the newest change that is in force or was broken off, or the named one.
 
     It looks at what is really there first, so it can be repeated, also after a crash.
     """
+    from checks.errors import UsageError
     from checks.target import load_target
-    from runbook.changes.change import run_change
-    from runbook.changes.system import open_system
-    from runbook.changes.undo import choose_change
-    from runbook.timeline import find_overwritten, open_timeline
+    from runbook.changes import undo as undoing
+    from runbook.timeline import open_timeline
 
     target = load_target()
+    if expired and change is not None:
+        raise UsageError(
+            "--change names one change, --expired takes back several. Nothing was changed.",
+            next_step="give one of the two",
+        )
+    if expired:
+        return undoing.undo_expired(target, dry_run=dry_run, yes=yes)
     changes = open_timeline(target.name).changes()
-    chosen = choose_change(changes, change)
+    chosen = undoing.choose_change(changes, change)
     if chosen is None:
         return Report(
             "Nothing is in force and nothing was broken off, so there is nothing to undo.",
@@ -233,14 +205,7 @@ def undo(
             next_steps=("invoke mitigate.undo --change=ID takes back a finished change",),
             data={"change": None, "status": "unchanged"},
         )
-
-    system = open_system(target, chosen.system)
-    overwritten = frozenset(find_overwritten(changes, chosen))
-
-    def plan(reading: Any, attempt: str) -> Plan:  # noqa: ANN401 - a Reading of that system
-        return system.plan_undo(reading, chosen, attempt=attempt, overwritten=overwritten)
-
-    return run_change(system, plan, dry_run=dry_run, yes=yes)
+    return undoing.undo_change(target, chosen, dry_run=dry_run, yes=yes)
 
 
 @step(default=True, name="open")
@@ -257,19 +222,30 @@ def open_(_c: Context) -> Report:
             return _report_pin(pinned)
         note = note or unasked
     rows = tuple(
-        (one["change"], one["step"], one["state"], one["for"], one["summary"], one["undo"])
+        (one["change"], one["step"], one["state"], one["for"], one["ends"], one["summary"])
         for one in found
     )
-    finding = f"{len(found)} changes are in force." if len(found) != 1 else "1 change is in force."
-    columns = ("change", "step", "state", "for", "what", "to take it back")
+    over = [one for one in found if one["expired"]]
+    columns = ("change", "step", "state", "for", "ends", "what")
     table = (Table(columns, rows),) if rows else ()
+    undo_one = tuple(one["undo"] for one in found[:3])
     return Report(
-        finding if found else "No change is in force.",
-        level="warn" if found else "good",
+        _count(found, over),
+        level="bad" if over else "warn" if found else "good",
         evidence=(*table, *([note] if note else [])),
-        next_steps=(found[0]["undo"],) if found else ("invoke assess",),
+        next_steps=("invoke mitigate.undo --expired",) if over else undo_one or ("invoke assess",),
         data={"open": found, "note": note},
     )
+
+
+def _count(found: list[dict[str, Any]], over: list[dict[str, Any]]) -> str:
+    if not found:
+        return "No change is in force."
+    told = f"{len(found)} changes are in force." if len(found) > 1 else "1 change is in force."
+    if not over:
+        return told
+    verb = "are" if len(over) > 1 else "is"
+    return f"{len(over)} of them {verb} past the time they were meant for. {told}"
 
 
 def _report_pin(pinned: str) -> Report:
@@ -280,32 +256,3 @@ def _report_pin(pinned: str) -> Report:
         next_steps=("invoke assess", "invoke mitigate.release-traffic, when the latest is good"),
         data={"open": [], "note": f"Traffic is pinned: {pinned}."},
     )
-
-
-def _find_pinned(target: Target, state: State) -> str:
-    """Return the revision that a rollback in force has sent all traffic to, or ""."""
-    from runbook.timeline import find_open, open_timeline
-
-    for change in find_open(open_timeline(target.name).changes()):
-        after = change.intent.after
-        if change.step == "mitigate.rollback" and state.fields(after) == after:
-            return str(after["traffic"][0]["revision"])
-    return ""
-
-
-def _find_healthy(
-    target: Target,
-    state: State,
-    revisions: dict[str, Revision],
-) -> tuple[str, dict[str, Any]]:
-    from checks.cloud_run import parse_service
-    from checks.evidence import find_last_healthy
-
-    found = find_last_healthy(target, parse_service(dict(state.raw)), list(revisions.values()))
-    evidence = {
-        "source": found.source,
-        "requests": found.requests,
-        "error_share": found.error_share,
-        "last_served": str(found.last_served),
-    }
-    return found.revision, {"evidence": evidence}

@@ -55,8 +55,8 @@ class RunbookTask(Task["Callable[..., Any]"]):
             platform, where they differ. A word whose field is None is left out.
         by_platform: The lines by platform; "" stands for any.
         changes: The system that the step changes, such as `cloud_run`, or None for a read.
-        example: Values for examples on pages and for tests: of arguments, all of which stand
-            aside once one is given, and of fields that a person reads off somewhere.
+        example: Values for examples on pages and for tests: of arguments, and of fields that a
+            person reads off somewhere. Optional ones stand aside once an argument is given.
         original: Ids of the lines of the original runbook that the step replaces.
         qualified_name: Name on the command line, such as `mitigate.scale-up`.
         command_name: Shorter name, where the step is its namespace's default; else empty.
@@ -209,7 +209,10 @@ class RunbookTask(Task["Callable[..., Any]"]):
             for name, parameter in self._parameters.items()
             if parameter.default is not parameter.empty
         }
-        example = {n: v for n, v in self.example.items() if not given or n not in self._parameters}
+        # Where something is given, an option that may be left out (None) is left out.
+        example = {
+            n: v for n, v in self.example.items() if not given or defaults.get(n, v) is not None
+        }
         return defaults | example | target_fields(target)
 
 

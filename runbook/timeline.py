@@ -29,7 +29,6 @@ UNDO = "mitigate.undo"
 
 _HOME = Path(__file__).resolve().parent.parent / ".runbook"
 _LOCK_WAIT_S = 10.0
-_COVERS = {"template": frozenset({"template", "scaling", "restarted_at"})}
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS timeline (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -249,7 +248,7 @@ def find_overwritten(changes: Sequence[Change], change: Change) -> set[str]:
     for later in list(changes)[[c.id for c in changes].index(change.id) + 1 :]:
         same = later.system == change.system
         if same and later.applied and later.last.phase != "undone":
-            written |= set().union(*(_COVERS.get(f, frozenset({f})) for f in later.intent.after))
+            written |= set(later.intent.after)
     return written
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from runbook.changes.settings import HIDDEN, read_variable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -69,6 +71,16 @@ def template_flags(have: Mapping[str, Any], want: Mapping[str, Any]) -> list[str
     return flags
 
 
+def variable_flags(variables: Mapping[str, str | None]) -> list[str]:
+    """Return the flags that set variables, and take away those that are None."""
+    changed = [f"{name}={value}" for name, value in variables.items() if value is not None]
+    gone = sorted(name for name, value in variables.items() if value is None)
+    flags = ["--update-env-vars=" + _join(changed)] if changed else []
+    if gone:
+        flags.append("--remove-env-vars=" + ",".join(gone))
+    return flags
+
+
 def find_unprintable(have: Mapping[str, Any], want: Mapping[str, Any]) -> list[str]:
     """Return the names of differing settings for which no flag is printed.
 
@@ -109,21 +121,17 @@ def _env(container: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _env_flags(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    gone = sorted(set(old) - set(new))
-    changed = [
-        f"{name}={item.get('value', '')}"
+    changed = {
+        name: str(item.get("value", ""))
         for name, item in new.items()
         if old.get(name) != item and not _is_hidden(item)
-    ]
-    flags = []
-    if changed:
-        flags.append("--update-env-vars=" + _join(changed))
-    if gone:
-        flags.append("--remove-env-vars=" + ",".join(gone))
-    return flags
+    }
+    return variable_flags(changed | dict.fromkeys(set(old) - set(new)))
 
 
 def _is_hidden(item: Mapping[str, Any]) -> bool:
+    if read_variable({"env": [item]}, item["name"]) not in (None, HIDDEN):
+        return False  # one that steps set, whatever its name looks like
     looks_secret = _SECRET_NAME.search(item["name"]) or _SECRET_VALUE.search(
         str(item.get("value", ""))
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import RunbookError
 from checks.prometheus import query
-from runbook.changes import blast_radius, cloud_run_requests, state
+from runbook.changes import blast_radius, cloud_run_requests, settings, state
 from runbook.changes.cloud_run_patch import RunPatch
 from runbook.changes.state import LATEST, State
 from runbook.changes.system import request_deadline_s
+from runbook.timeline import find_open, open_timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from checks.cloud_run import Revision
     from checks.target import Target
     from runbook.changes.plan import Plan
+    from runbook.changes.settings import Wish
     from runbook.changes.system import Outcome
     from runbook.changes.verify import Findings
     from runbook.timeline import Change
@@ -29,7 +32,7 @@ _NAMES = {
     "traffic": "traffic",
     "scaling": "instances",
     "restarted_at": "restarted at",
-    "template": "template of",
+    "template": "template",
 }
 
 
@@ -113,11 +116,58 @@ class CloudRun:
 
     def name_field(self, name: str) -> str:
         """Return what people call a field."""
-        return _NAMES.get(name, name)
+        return _NAMES.get(name) or settings.name_field(name)
 
     def describe_field(self, name: str, value: Any) -> str:  # noqa: ANN401 - a field's value
         """Return a field's value in words."""
         return state.describe_field(name, value)
+
+    def serving_template(self, reading: State) -> Mapping[str, Any]:
+        """Return the template of what is to serve."""
+        return reading.base
+
+    def plan_settings(self, reading: State, wish: Wish, *, change: str) -> Plan:
+        """Return the plan that makes one new revision with these settings."""
+        from runbook.changes.planners_settings import plan_settings
+
+        image = self._read_serving_digest(reading)
+        revisions = self.read_revisions()
+        return plan_settings(self.target, reading, revisions, wish, change=change, image=image)
+
+    def plan_restart(self, reading: State, *, change: str) -> Plan:
+        """Return the plan that replaces every serving instance by a new revision, else the same."""
+        from runbook.changes.planners import plan_restart
+
+        return plan_restart(
+            self.target,
+            reading,
+            self.read_revisions(),
+            change=change,
+            stamp=f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}",
+            image=self._read_serving_digest(reading),
+        )
+
+    def plan_rollback(self, reading: State, *, to: str, change: str, force: bool) -> Plan:
+        """Return the plan that pins all traffic to `to`, or to what last served healthily."""
+        from runbook.changes.planners import plan_rollback
+
+        revisions = self.read_revisions()
+        notes: dict[str, Any] = {}
+        chosen = to or self._find_pinned(reading)
+        if not chosen:
+            chosen, notes = _find_healthy(self.target, reading, revisions)
+        return plan_rollback(
+            self.target, reading, revisions, to=chosen, change=change, force=force, notes=notes
+        )
+
+    def _find_pinned(self, reading: State) -> str:
+        """Return the revision that a rollback in force has sent all traffic to, or ""."""
+        for change in find_open(open_timeline(self.target.name).changes()):
+            after = change.intent.after
+            mine = change.step == "mitigate.rollback" and change.system == self.name
+            if mine and reading.fields(after) == after:
+                return str(after["traffic"][0]["revision"])
+        return ""
 
     def read_revisions(self) -> dict[str, Revision]:
         """Return the service's revisions by name; raises RunbookError."""
@@ -126,7 +176,7 @@ class CloudRun:
         listed = list_revisions(self.target, deadline_s=request_deadline_s())
         return {revision.name: revision for revision in listed}
 
-    def read_serving_digest(self, reading: State) -> str:
+    def _read_serving_digest(self, reading: State) -> str:
         """Return the image that serves by digest, or "" when nobody tells."""
         serving = reading.serving
         return state.read_digest(self.target, serving[0]) if serving else ""
@@ -139,6 +189,17 @@ def patch_of(plan: Plan) -> RunPatch:
     return plan.patch
 
 
+def _find_healthy(
+    target: Target, reading: State, revisions: Mapping[str, Revision]
+) -> tuple[str, dict[str, Any]]:
+    from checks.cloud_run import parse_service
+    from checks.evidence import find_last_healthy
+    from runbook.changes.platform import note_evidence
+
+    found = find_last_healthy(target, parse_service(dict(reading.raw)), list(revisions.values()))
+    return found.revision, {"evidence": note_evidence(found)}
+
+
 def _look_at_split(plan: Plan, now: State, found: Findings) -> None:
     found.served = dict(now.served)
     wanted: dict[str, int] = {}
@@ -147,7 +208,11 @@ def _look_at_split(plan: Plan, now: State, found: Findings) -> None:
         if share["percent"]:
             wanted[name] = wanted.get(name, 0) + share["percent"]
     fields = now.fields(plan.after)
-    changed = [name for name, value in plan.after.items() if fields[name] != value]
+    changed = [
+        _NAMES.get(name) or settings.name_field(name)
+        for name, value in plan.after.items()
+        if fields[name] != value
+    ]
     if changed:
         found.missing.append(f"{', '.join(changed)} of {now.service} is not what was asked for")
     # A revision that an undo makes behind a pin serves nobody, so nothing waits for it.

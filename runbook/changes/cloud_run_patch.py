@@ -16,11 +16,13 @@ class RunPatch:
         restarted_at: Value of the restart label on service and template; "" takes it off.
         copy_of: The revision whose configuration becomes the service's template.
         revision: The name of the revision to be made; "" lets Cloud Run choose.
+        settings: What `settings.to_write` gave: limits, timeout and variables; None takes one away.
         image: The image by digest, so that the new revision runs the very same code; "" leaves it.
     """
 
     traffic: list[dict[str, Any]] | None = None
     scaling: dict[str, int] | None = None
+    settings: dict[str, str | None] | None = None
     restarted_at: str | None = None
     copy_of: str = ""
     revision: str = ""
@@ -30,7 +32,7 @@ class RunPatch:
     def makes_revision(self) -> bool:
         """Whether Cloud Run makes a new revision of it."""
         return bool(self.copy_of or self.revision) or any(
-            part is not None for part in (self.scaling, self.restarted_at)
+            part is not None for part in (self.scaling, self.settings, self.restarted_at)
         )
 
     @property

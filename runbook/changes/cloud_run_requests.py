@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import ApiError, ConcurrentChangeError
@@ -87,7 +88,7 @@ def _prepare(
         paths.append("traffic")
     if patch.makes_revision:
         current = None
-        if patch.restarted_at is not None or patch.image:
+        if patch.restarted_at is not None or patch.image or patch.settings:
             current = client.get_service(name=name, timeout=request_deadline_s(), retry=None)
         revisions = run_v2.RevisionsClient(**options)
         paths += _fill_template(
@@ -106,6 +107,7 @@ def _fill_template(
         service.template = _copy_template(read_revision(patch.copy_of))
         if patch.image:
             service.template.containers[0].image = patch.image
+        _set_parts(service.template, patch.settings or {})
         paths = ["template"]
     else:
         # A name left over from an earlier change would make Cloud Run refuse the next revision.
@@ -133,7 +135,37 @@ def _fill_from_current(
         service.template.containers = list(current.template.containers)
         service.template.containers[0].image = patch.image
         paths.append("template.containers")
+    if patch.settings:
+        if "template.containers" not in paths:
+            service.template.containers = list(current.template.containers)
+            paths.append("template.containers")
+        service.template.timeout = current.template.timeout
+        paths += ["template.timeout"] if "timeout" in patch.settings else []
+        _set_parts(service.template, patch.settings)
     return paths
+
+
+def _set_parts(template: run_v2.RevisionTemplate, parts: Mapping[str, str | None]) -> None:
+    """Write what `settings.to_write` gave into the service's own container and its template."""
+    from google.cloud import run_v2
+
+    container = next((c for c in template.containers if c.name == "app"), template.containers[0])
+    for name, value in parts.items():
+        if name == "timeout":
+            template.timeout = timedelta(seconds=int((value or "0").removesuffix("s")))
+        elif not name.startswith("env."):
+            container.resources.limits.pop(name, None)
+            if value is not None:
+                container.resources.limits[name] = value
+        else:
+            plain = name.removeprefix("env.")
+            known = [item for item in container.env if item.name == plain]
+            if value is None:
+                container.env = [item for item in container.env if item.name != plain]
+            elif known:
+                known[0].value = value
+            else:
+                container.env.append(run_v2.EnvVar(name=plain, value=value))
 
 
 def _relabel(labels: Mapping[str, str], stamp: str) -> dict[str, str]:

@@ -6,11 +6,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import ConcurrentChangeError, RefusedError
-from runbook.changes import by_hand
+from runbook.changes import by_hand, settings
 from runbook.changes.cloud_run_patch import RunPatch
+from runbook.changes.copies import copy_lines, find_base, name_revision
 from runbook.changes.plan import Plan
-from runbook.changes.planners import copy_lines, name_revision
-from runbook.changes.state import RESTART_LABEL, State, describe_field, follows_latest
+from runbook.changes.planners_settings import make_patch, setting_flags
+from runbook.changes.state import (
+    RESTART_LABEL,
+    State,
+    describe_field,
+    direct_all,
+    follows_latest,
+    name_base,
+    parse_scaling,
+)
 from runbook.timeline import UNDO, Change
 
 if TYPE_CHECKING:
@@ -41,29 +50,83 @@ def plan_undo(
     Fields that a later change has `overwritten` are left alone; `attempt` names a new revision.
     Raises RefusedError when somebody changed a field again, or pinned the traffic since.
     """
-    now = state.fields(name for name in change.intent.after if name not in overwritten)
+    now = state.fields(_find_own(state, change, overwritten))
     wanted, warnings = _find_wanted(state, change, now)
     latest = follows_latest(wanted.get("traffic", state.traffic))
     source = _find_source(revisions, change, pinned=not latest) if "template" in wanted else ""
-    patch = _make_patch(state, wanted, source, attempt, read_digest)
+    if not {"traffic", "template"} & set(wanted) and _find_settings(wanted):
+        patch = _restore_settings(state, revisions, change, wanted, attempt, read_digest)
+    else:
+        patch = _make_patch(state, wanted, source, attempt, read_digest)
     if source:
         wanted["template"] = patch.revision
     if wanted and latest and not patch.makes_revision:
         warnings.append(_LATEST.format(latest=state.latest_ready))
+    lines = _lines(target, state, revisions, patch)
+    return _make_plan(state, change, now, now | wanted, patch, lines, warnings)
+
+
+def _make_plan(
+    state: State,
+    change: Change,
+    now: dict[str, Any],
+    after: dict[str, Any],
+    patch: RunPatch,
+    lines: list[list[str]],
+    warnings: list[str],
+) -> Plan:
+    wanted = {name: value for name, value in after.items() if value != now[name]}
     return Plan(
         step=UNDO,
         change=change.id,
         version=state.etag,
         generation=state.generation,
         before=now,
-        after=now | wanted,
+        after=after,
         patch=patch,
-        by_hand=tuple(_lines(target, state, revisions, patch)),
+        by_hand=tuple(lines),
         summary=_summarise(change, now, wanted),
         warnings=tuple(warnings),
         mends=False,
         undoes=change.id,
     )
+
+
+def _find_own(state: State, change: Change, overwritten: frozenset[str]) -> list[str]:
+    """Return the fields to look at: a copy that was itself copied since leaves its settings."""
+    after = change.intent.after
+    own = [name for name in after if name not in overwritten]
+    if "template" not in after or not _find_settings(after):
+        return own
+    now = state.fields(("template", *(n for n in ("traffic",) if n in after)))
+    if any(value == after[name] for name, value in now.items()):
+        return own
+    return [name for name in own if name not in now]
+
+
+def _find_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {n: v for n, v in fields.items() if n == "scaling" or settings.is_setting(n)}
+
+
+def _restore_settings(
+    state: State,
+    revisions: Mapping[str, Revision],
+    change: Change,
+    wanted: Mapping[str, Any],
+    attempt: str,
+    read_digest: Callable[[str], str],
+) -> RunPatch:
+    """Return the patch that brings settings of what serves back, in a copy where that is needed."""
+    fields, emptied = _find_settings(wanted), change.intent.detail.get("emptied")
+    if not state.pinned and not name_base(state):
+        image = read_digest(state.template)
+        patch = make_patch(state.raw["template"], fields, image=image, emptied=emptied)
+        return replace(patch, restarted_at=wanted.get("restarted_at"))
+    base = find_base(state, revisions, change.step)
+    patch = make_patch(base.raw, fields, image=read_digest(base.name), emptied=emptied)
+    name = name_revision(state, f"undo-{attempt}")
+    traffic = direct_all(state.traffic, name) if state.pinned else None
+    return replace(patch, copy_of=base.name, revision=name, traffic=traffic)
 
 
 def _find_wanted(
@@ -87,7 +150,7 @@ def _find_wanted(
             subject=change.id,
         )
     wanted = {n: before[n] for n, value in now.items() if value == after[n] != before[n]}
-    if state.pinned and {"scaling", "restarted_at"} & set(wanted):
+    if state.pinned and ("restarted_at" in wanted or _is_behind_pin(state, change, now)):
         raise RefusedError(
             f"Traffic was pinned after {change.id}; undoing it now would make a revision that"
             " gets no requests. Nothing was changed.",
@@ -95,6 +158,17 @@ def _find_wanted(
             subject=change.id,
         )
     return wanted, warnings
+
+
+def _is_behind_pin(state: State, change: Change, now: Mapping[str, Any]) -> bool:
+    """Return whether the template, which comes back with the next release, still has the change."""
+    if "template" in change.intent.after:
+        return False
+    template = state.raw["template"]
+    left = settings.read_settings(template, filter(settings.is_setting, now))
+    left |= {"scaling": parse_scaling(template)} if "scaling" in now else {}
+    after = change.intent.after
+    return any(value == after[name] != now[name] for name, value in left.items())
 
 
 def _make_patch(
@@ -137,7 +211,7 @@ def _lines(
 ) -> list[list[str]]:
     if patch.copy_of:
         return list(copy_lines(target, state, revisions[patch.copy_of], patch, patch.traffic))
-    flags = by_hand.scaling_flags(patch.scaling) if patch.scaling else []
+    flags = setting_flags(patch)
     if patch.restarted_at:
         flags.append(f"--update-labels={RESTART_LABEL}={patch.restarted_at}")
     elif patch.restarted_at is not None:

@@ -20,7 +20,9 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
 def find_in_force(target: Target) -> tuple[list[dict[str, Any]], str]:
-    """Return the open changes, newest first, and a note when a system could not be asked.
+    """Return the open changes and a note when a system could not be asked.
+
+    Those that are past their time come first, then the newest.
 
     A change counts while at least one field has the value that it left; one that was broken off
     before it did anything, or was overtaken by hand, is left out.
@@ -34,7 +36,7 @@ def find_in_force(target: Target) -> tuple[list[dict[str, Any]], str]:
         reading = readings.get(change.system)
         if reading is None or _in_force(change, reading):
             found.append(_describe(change, reading))
-    return found, note
+    return sorted(found, key=lambda one: not one["expired"]), note
 
 
 def find_left(changes: Sequence[Change]) -> dict[str, str]:
@@ -107,12 +109,16 @@ def _describe(change: Change, reading: Reading | None) -> dict[str, Any]:
     begun = datetime.fromisoformat(change.intent.at)
     seconds = (datetime.now(UTC) - begun).total_seconds()
     words = {"verified": "in force", "not-verified": "not verified"}
+    left_s = _left_s(change)
     return {
         "change": change.id,
         "step": change.step,
         "system": change.system,
         "state": words.get(change.last.phase, "broken off"),
         "since": change.intent.at,
+        "expires_at": change.expires_at or None,
+        "expired": left_s is not None and left_s <= 0,
+        "ends": _describe_end(left_s),
         "seconds": round(seconds, 1),
         "for": describe_age(seconds),
         "who": change.intent.who,
@@ -121,3 +127,15 @@ def _describe(change: Change, reading: Reading | None) -> dict[str, Any]:
         "checked": reading is not None,
         "undo": f"invoke mitigate.undo --change={change.id}",
     }
+
+
+def _left_s(change: Change) -> float | None:
+    if not change.expires_at:
+        return None
+    return (datetime.fromisoformat(change.expires_at) - datetime.now(UTC)).total_seconds()
+
+
+def _describe_end(left_s: float | None) -> str:
+    if left_s is None:
+        return "-"
+    return f"in {describe_age(left_s)}" if left_s > 0 else f"{describe_age(-left_s)} ago: expired"

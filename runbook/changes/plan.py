@@ -67,6 +67,7 @@ class Plan:
         return {
             "system": self.system,
             "version": self.version,
+            "symptoms": list(self.symptoms),
             "generation": self.generation,
             "patch": self.patch.as_detail(),
             "lasting": list(self.lasting),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import RefusedError, UsageError
-from checks.inputs import DEFAULT_MAX_INSTANCES, check_revision_name
+from checks.inputs import check_revision_name
 from runbook.changes import by_hand
 from runbook.changes.cloud_run_patch import RunPatch
-from runbook.changes.plan import Plan
+from runbook.changes.copies import (
+    describe_served,
+    find_base,
+    make_plan,
+    name_revision,
+    needs_copy,
+    plan_copy,
+    warn_of_tag,
+)
 from runbook.changes.state import (
     LATEST,
     RESTART_LABEL,
@@ -17,7 +24,6 @@ from runbook.changes.state import (
     describe_traffic,
     direct_all,
     is_all_on,
-    parse_scaling,
 )
 
 if TYPE_CHECKING:
@@ -25,23 +31,11 @@ if TYPE_CHECKING:
 
     from checks.cloud_run import Revision
     from checks.target import Target
+    from runbook.changes.plan import Plan
 
-_MAX_NAME = 63
 _PINNED = (
     "Traffic is then pinned to {to}: later deployments get none until"
     " `invoke mitigate.release-traffic`."
-)
-_COPIED = (
-    "The service's template is that of {template}; the new revision is made from {base}, which"
-    " serves."
-)
-_BY_TAG = (
-    "The digest of {base}'s image is unknown: what {image} means by now is what will run, which may"
-    " be other code."
-)
-_SCALED = (
-    "Run {min} to {max} instances of what serves ({base}, now {least} to {most}), by way of a new"
-    " revision."
 )
 
 
@@ -71,7 +65,7 @@ def plan_rollback(
     after = direct_all(state.traffic, to)
     if not force and not is_all_on(state.traffic, to):
         _refuse_useless(state, found)
-    return _plan(
+    return make_plan(
         "mitigate.rollback",
         state,
         change,
@@ -81,7 +75,7 @@ def plan_rollback(
         summary=f"Send all requests to {to} (now: {describe_served(state)}).",
         warnings=(_PINNED.format(to=to),),
         lasting=("traffic",),
-        notes={"left": list(state.serving), **(notes or {})},
+        notes={"to": to, "left": list(state.serving), **(notes or {})},
     )
 
 
@@ -104,7 +98,7 @@ def plan_release(
     pinned_now = not is_all_on(state.traffic, LATEST)
     if pinned_now and not force:
         _refuse_bad_latest(state, left or {})
-    return _plan(
+    return make_plan(
         "mitigate.release-traffic",
         state,
         change,
@@ -136,14 +130,14 @@ def plan_restart(
     """
     base = find_base(state, revisions, "mitigate.restart")
     summary = f"Replace every instance of {base.name} by a new revision, else the same."
-    if _needs_copy(state, base):
+    if needs_copy(state, base):
         patch = RunPatch(
             copy_of=base.name, revision=name_revision(state, f"restart-{change}"), image=image
         )
-        return _plan_copy(
+        return plan_copy(
             target, state, base, patch, step="mitigate.restart", change=change, summary=summary
         )
-    return _plan(
+    return make_plan(
         "mitigate.restart",
         state,
         change,
@@ -151,176 +145,8 @@ def plan_restart(
         patch=RunPatch(restarted_at=stamp, image=image),
         by_hand=(by_hand.update_line(target, f"--update-labels={RESTART_LABEL}={stamp}"),),
         summary=summary,
-        warnings=_warn_of_tag(base, image),
+        warnings=warn_of_tag(base, image),
     )
-
-
-def plan_scaling(
-    target: Target,
-    state: State,
-    revisions: Mapping[str, Revision],
-    *,
-    scaling: Mapping[str, int],
-    change: str,
-    image: str = "",
-    force: bool = False,
-) -> Plan:
-    """Return the plan that gives what serves `scaling` instances, by way of a new revision.
-
-    Raises RefusedError when several revisions share the traffic, or when the range would lower a
-    limit in force (`force` overrides the latter).
-    """
-    base = find_base(state, revisions, "mitigate.scale-up")
-    have = parse_scaling(base.raw)
-    wanted = dict(scaling)
-    if not force:
-        _refuse_lower(base, have, wanted)
-    summary = _SCALED.format(**wanted, base=base.name, least=have["min"], most=have["max"])
-    if _needs_copy(state, base) and have != wanted:
-        name = name_revision(state, f"scale-{change}")
-        patch = RunPatch(copy_of=base.name, revision=name, scaling=wanted, image=image)
-        step = "mitigate.scale-up"
-        return _plan_copy(target, state, base, patch, step=step, change=change, summary=summary)
-    plan = _plan(
-        "mitigate.scale-up",
-        state,
-        change,
-        after={"scaling": wanted},
-        patch=RunPatch(scaling=wanted, image=image),
-        by_hand=(by_hand.update_line(target, *by_hand.scaling_flags(wanted)),),
-        summary=summary,
-        warnings=_warn_of_tag(base, image),
-        lasting=("scaling",),
-        notes={"base": base.name},
-    )
-    return replace(plan, before={"scaling": have})
-
-
-def find_base(state: State, revisions: Mapping[str, Revision], step: str) -> Revision:
-    """Return the one revision that serves; restart and scale-up act on it, not on the template.
-
-    Raises:
-        RefusedError: None serves, or several do.
-    """
-    serving = state.serving
-    if len(serving) != 1 or serving[0] not in revisions:
-        raise RefusedError(
-            f"{step} acts on the one revision that serves, and the traffic now goes to:"
-            f" {describe_served(state)}. Nothing was changed.",
-            next_step="invoke mitigate.rollback --to=REVISION, or invoke mitigate.release-traffic",
-        )
-    return revisions[serving[0]]
-
-
-def name_revision(state: State, suffix: str) -> str:
-    """Return the revision's name as gcloud makes it of `--revision-suffix`."""
-    return f"{state.service[: _MAX_NAME - len(suffix) - 1]}-{suffix}"
-
-
-def describe_served(state: State) -> str:
-    """Return the served split in words."""
-    return ", ".join(f"{state.served[r]} % {r}" for r in state.serving) or "no revision"
-
-
-def copy_lines(
-    target: Target,
-    state: State,
-    base: Revision,
-    patch: RunPatch,
-    traffic: list[dict[str, Any]] | None,
-) -> tuple[list[str], ...]:
-    """Return the lines that make a revision out of `base` while the template is another's."""
-    want = dict(base.raw)
-    if patch.image:
-        first, *others = base.raw["containers"]
-        want["containers"] = [first | {"image": patch.image}, *others]
-    template = state.raw["template"]
-    flags = by_hand.template_flags(template, want)
-    scaling = patch.scaling or parse_scaling(base.raw)
-    if scaling != parse_scaling(template):
-        flags += by_hand.scaling_flags(scaling)
-    suffix = patch.revision.removeprefix(f"{state.service}-")
-    lines = [by_hand.update_line(target, *flags, f"--revision-suffix={suffix}")]
-    if traffic:
-        lines.append(by_hand.traffic_line(target, *by_hand.traffic_flags(traffic)))
-    return tuple(lines)
-
-
-def _warn_of_tag(base: Revision, digest: str) -> tuple[str, ...]:
-    if digest or "@sha256:" in base.image:
-        return ()
-    return (_BY_TAG.format(base=base.name, image=base.image),)
-
-
-def _needs_copy(state: State, base: Revision) -> bool:
-    # A revision made from the template would be the wrong one, or would get no traffic.
-    return state.pinned or state.template != base.name
-
-
-def _plan_copy(
-    target: Target,
-    state: State,
-    base: Revision,
-    patch: RunPatch,
-    *,
-    step: str,
-    change: str,
-    summary: str,
-) -> Plan:
-    traffic = direct_all(state.traffic, patch.revision) if state.pinned else None
-    after: dict[str, Any] = {"traffic": traffic} if traffic else {}
-    warnings = [_COPIED.format(template=state.template, base=base.name)]
-    warnings += _warn_of_tag(base, patch.image)
-    if traffic:
-        warnings.append(f"Traffic stays pinned: it moves from {base.name} to {patch.revision}.")
-    left_out = by_hand.find_unprintable(state.raw["template"], base.raw)
-    if left_out:
-        warnings.append(
-            f"The lines by hand leave out: {', '.join(left_out)}. What they make keeps the"
-            " template's instead."
-        )
-    return _plan(
-        step,
-        state,
-        change,
-        after={**after, "template": patch.revision},
-        patch=RunPatch(**{**vars(patch), "traffic": traffic}),
-        by_hand=copy_lines(target, state, base, patch, traffic),
-        summary=summary,
-        warnings=tuple(warnings),
-        lasting=(("traffic",) if traffic else ()) + (("template",) if patch.scaling else ()),
-        notes={"base": base.name},
-    )
-
-
-def _plan(
-    step: str,
-    state: State,
-    change: str,
-    *,
-    after: dict[str, Any],
-    **more: Any,  # noqa: ANN401 - Plan's own fields
-) -> Plan:
-    return Plan(
-        step=step,
-        change=change,
-        version=state.etag,
-        generation=state.generation,
-        before=state.fields(after),
-        after=after,
-        **more,
-    )
-
-
-def _refuse_lower(base: Revision, have: dict[str, int], wanted: dict[str, int]) -> None:
-    most = have["max"] or DEFAULT_MAX_INSTANCES
-    if wanted["min"] < have["min"] or wanted["max"] < most:
-        raise RefusedError(
-            f"{base.name} runs {have['min']} to {most} instances; {wanted['min']} to"
-            f" {wanted['max']} would lower a limit. Nothing was changed.",
-            next_step="Name a wider range, or add --force to lower it.",
-            subject=base.name,
-        )
 
 
 def _refuse_useless(state: State, found: Revision) -> None:

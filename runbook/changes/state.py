@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import ApiError
 from checks.names import short_name
+from runbook.changes import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from checks.target import Target
 
 LATEST = "LATEST"
+FAILED = "CONDITION_FAILED"
 _READ_DEADLINE_S = 10.0
 RESTART_LABEL = "restarted-at"
 _LATEST_TYPES = (1, "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST")
@@ -27,9 +29,10 @@ class State:
         etag: The version that a change must still find; Cloud Run refuses another with 409.
         traffic: The split that is asked for (`spec.traffic`): revision or LATEST, percent, tag.
         served: The split that is in force (`status.traffic`): revision to percent.
-        scaling: Least and most instances of the next revision, by `template.scaling`.
         template: The revision that was last made from the service's template.
         raw: The v2 API's JSON.
+        base: The template of what is to serve: the service's own, or the revision's that traffic
+            is pinned to, or that serves on while the newest one failed.
     """
 
     service: str
@@ -37,11 +40,16 @@ class State:
     generation: int
     traffic: tuple[dict[str, Any], ...]
     served: dict[str, int]
-    scaling: dict[str, int]
     restarted_at: str
     template: str
     latest_ready: str
     raw: Mapping[str, Any]
+    base: Mapping[str, Any]
+
+    @property
+    def scaling(self) -> dict[str, int]:
+        """Least and most instances of what is to serve; 0 stands for unset."""
+        return parse_scaling(self.base)
 
     @property
     def version(self) -> str:
@@ -67,7 +75,9 @@ class State:
             "restarted_at": self.restarted_at,
             "template": self.template,
         }
-        return {name: known[name] for name in names}
+        listed = list(names)
+        found = settings.read_settings(self.base, filter(settings.is_setting, listed))
+        return {name: found[name] if name in found else known[name] for name in listed}
 
 
 def read_state(target: Target) -> State:
@@ -77,22 +87,38 @@ def read_state(target: Target) -> State:
         UnreachableError: No answer before the deadline.
         ApiError: An error, or an answer that is no service.
     """
-    from checks.cloud_run import read_service
+    from checks.cloud_run import read_revision, read_service
     from runbook.changes.system import request_deadline_s
 
-    raw = read_service(target, deadline_s=min(request_deadline_s(), _READ_DEADLINE_S)).raw
+    deadline_s = min(request_deadline_s(), _READ_DEADLINE_S)
+    raw = read_service(target, deadline_s=deadline_s).raw
     try:
-        return parse_state(raw)
+        state = parse_state(raw)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ApiError(
             f"Cloud Run described {target.service} without its {error}.",
             status=200,
             next_step="check `api` of the target in invoke.yaml; something else answers there",
         ) from error
+    if base := name_base(state):
+        return replace(state, base=read_revision(target, base, deadline_s=deadline_s).raw)
+    return state
+
+
+def name_base(state: State) -> str:
+    """Return the revision whose settings are asked for; "" where they are the template's."""
+    template = {state.template, state.raw["template"].get("revision")}
+    if follows_latest(state.traffic):
+        failed = state.raw.get("terminalCondition", {}).get("state") == FAILED
+        base = state.latest_ready if failed else state.template
+    else:
+        pinned = [share["revision"] for share in state.traffic if share["percent"]]
+        base = pinned[0] if len(pinned) == 1 else state.template
+    return "" if base in template else base
 
 
 def parse_state(raw: Mapping[str, Any]) -> State:
-    """Return the state that a v2 `services.get` answer tells.
+    """Return the state that a v2 `services.get` answer tells; its base is the template.
 
     Raises:
         KeyError, TypeError, ValueError: The answer is not a v2 service.
@@ -110,11 +136,11 @@ def parse_state(raw: Mapping[str, Any]) -> State:
         generation=int(raw["generation"]),
         traffic=tuple(shares or [{"revision": LATEST, "percent": 100}]),
         served=served,
-        scaling=parse_scaling(template),
         restarted_at=template.get("labels", {}).get(RESTART_LABEL, ""),
         template=short_name(raw.get("latestCreatedRevision", "")),
         latest_ready=short_name(raw.get("latestReadyRevision", "")),
         raw=raw,
+        base=template,
     )
 
 
@@ -163,6 +189,8 @@ def describe_field(name: str, value: Any) -> str:  # noqa: ANN401 - a field of t
         return describe_traffic(value)
     if name == "scaling":
         return f"{value['min']}..{value['max']}"
+    if settings.is_setting(name):
+        return settings.describe_value(name, value)
     return str(value or "-")
 
 

@@ -11,6 +11,7 @@ from checks.rules import find_alert_rule
 from checks.service import check_health
 from checks.target import is_loopback
 from checks.traffic import query_rates, share_of_all
+from runbook.changes import symptoms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ class Findings:
     served_since: float | None = None
     error_share: float | None = None
     instances: int | None = None
+    symptoms: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def as_data(self) -> dict[str, Any]:
@@ -48,6 +50,7 @@ class Findings:
             "healthy_requests": self.healthy_in_a_row,
             "error_share": self.error_share,
             "instances": self.instances,
+            "symptoms": self.symptoms,
             "missing": self.missing,
             "notes": self.notes,
         }
@@ -102,7 +105,7 @@ def look(system: System, plan: Plan, found: Findings, read: Callable[[], Reading
         found.served_since = time.monotonic()
     if plan.mends:
         _look_at_requests(system.target, found)
-        _look_at_symptom(system.target, found)
+        _look_at_symptoms(system.target, plan, found)
 
 
 def _look_at_requests(target: Target, found: Findings) -> None:
@@ -115,7 +118,7 @@ def _look_at_requests(target: Target, found: Findings) -> None:
         found.missing.append("the service does not answer /health/ready with 200 every time")
 
 
-def _look_at_symptom(target: Target, found: Findings) -> None:
+def _look_at_symptoms(target: Target, plan: Plan, found: Findings) -> None:
     if target.prometheus is None:
         found.notes.append("No Prometheus: only requests to /health/ready were judged.")
         return
@@ -134,6 +137,22 @@ def _look_at_symptom(target: Target, found: Findings) -> None:
     limit = find_alert_rule("HighErrorRate").threshold or 0.0
     if found.error_share > limit:
         found.missing.append(f"{found.error_share:.1%} of requests still end in a server error")
+    for name in plan.symptoms:
+        if name != symptoms.ERRORS:
+            _look_at_symptom(target, name, found)
+
+
+def _look_at_symptom(target: Target, name: str, found: Findings) -> None:
+    try:
+        measured = symptoms.measure(target, name)
+    except RunbookError as error:
+        found.notes.append(f"Whether {name} receded could not be asked: {error}")
+        return
+    if measured is None:
+        return
+    found.symptoms[name] = measured.value
+    if measured.present:
+        found.missing.append(f"still, {measured.told}")
 
 
 def _settle_s(target: Target) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from checks.cloud_run import Revision, parse_revision
@@ -67,11 +68,12 @@ def make_state(
     served: dict[str, int] | None = None,
     created: str = GOOD,
     ready: str = GOOD,
+    base: dict[str, Any] | None = None,
     **more: Any,  # noqa: ANN401 - JSON
 ) -> State:
     """Return a service's state: by default GOOD serves everything as the latest."""
     statuses = [by_name(name, percent) for name, percent in (served or {GOOD: 100}).items()]
-    return parse_state(
+    state = parse_state(
         {
             "name": PATH,
             "etag": '"7"',
@@ -84,3 +86,4 @@ def make_state(
             **more,
         }
     )
+    return replace(state, base=base or state.base)

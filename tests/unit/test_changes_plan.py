@@ -11,7 +11,10 @@ import pytest
 from checks.errors import RefusedError, UsageError
 from runbook.changes import planners
 from runbook.changes.cloud_run import patch_of
+from runbook.changes.copies import name_revision
 from runbook.changes.plan import Plan
+from runbook.changes.planners_settings import plan_settings
+from runbook.changes.settings import Wish
 from runbook.changes.state import State, direct_all, is_all_on
 from tests.unit.service_json import (
     BAD,
@@ -195,10 +198,10 @@ def test_restart_refuses_a_split() -> None:
 
 def plan_scaling(state: State, least: int, most: int, *, force: bool = False) -> Plan:
     """Return the plan to scale to this range."""
-    scaling = {"min": least, "max": most}
-    return planners.plan_scaling(
-        TARGET, state, REVISIONS, scaling=scaling, change="a1b2c3", force=force
+    wish = Wish(
+        "mitigate.scale-up", {"scaling": {"min": least, "max": most}}, "Scale.", force=force
     )
+    return plan_settings(TARGET, state, REVISIONS, wish, change="a1b2c3")
 
 
 def test_scale_up_in_the_normal_state() -> None:
@@ -233,9 +236,9 @@ def test_scale_up_refuses_to_lower(least: int, most: int) -> None:
 def test_scale_up_knows_the_limit_where_none_is_set() -> None:
     """A revision without a maximum runs up to Cloud Run's own 100: 20 would take 80 away."""
     revisions = {GOOD: make_revision(GOOD, make_template(scaling={}))}
-    scaling = {"min": 10, "max": 20}
+    wish = Wish("mitigate.scale-up", {"scaling": {"min": 10, "max": 20}}, "Scale.")
     with pytest.raises(RefusedError, match="0 to 100 instances"):
-        planners.plan_scaling(TARGET, make_state(), revisions, scaling=scaling, change="a1b2c3")
+        plan_settings(TARGET, make_state(), revisions, wish, change="a1b2c3")
 
 
 def test_scale_up_to_what_is_there_changes_nothing() -> None:
@@ -248,7 +251,7 @@ def test_scale_up_to_what_is_there_changes_nothing() -> None:
 def test_names_fit_cloud_run() -> None:
     """A long service name is cut as gcloud cuts it."""
     state = make_state(name="projects/p/locations/r/services/" + "s" * 63)
-    assert len(planners.name_revision(state, "restart-a1b2c3")) == 63
+    assert len(name_revision(state, "restart-a1b2c3")) == 63
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,13 @@ import pytest
 
 from checks.cloud_run import Revision
 from checks.errors import ConcurrentChangeError, RefusedError, UsageError
+from checks.target import Target
 from runbook.changes import planners
 from runbook.changes.cloud_run import patch_of
 from runbook.changes.cloud_run_undo import plan_undo
 from runbook.changes.plan import Plan
+from runbook.changes.planners_settings import plan_settings
+from runbook.changes.settings import Wish
 from runbook.changes.state import State
 from runbook.changes.undo import choose_change
 from runbook.timeline import UNDO, Change, Timeline
@@ -37,6 +40,19 @@ BAD_SERVES = make_state(template=BROKEN, created=BAD, ready=BAD, served={BAD: 10
 PINNED = make_state(
     template=BROKEN, traffic=[by_name(GOOD)], created=BAD, ready=BAD, served={GOOD: 100}
 )
+
+
+def plan_scaling(
+    target: Target,
+    state: State,
+    revisions: dict[str, Revision],
+    *,
+    scaling: dict[str, int],
+    change: str,
+) -> Plan:
+    """Return the plan to scale to this range."""
+    wish = Wish("mitigate.scale-up", {"scaling": scaling}, "Scale.")
+    return plan_settings(target, state, revisions, wish, change=change)
 
 
 def keep(tmp_path: Path, plan: Plan, *phases: str) -> Change:
@@ -79,7 +95,7 @@ def rollback(tmp_path: Path) -> Change:
 def pinned_scaling(tmp_path: Path) -> Change:
     """Return a scale-up to 10..20 while traffic was pinned to GOOD."""
     scaling = {"min": 10, "max": 20}
-    plan = planners.plan_scaling(TARGET, PINNED, REVISIONS, scaling=scaling, change="bbbbbb")
+    plan = plan_scaling(TARGET, PINNED, REVISIONS, scaling=scaling, change="bbbbbb")
     return keep(tmp_path, plan, "applied", "verified")
 
 
@@ -116,7 +132,7 @@ def test_a_field_that_somebody_changed_since_is_not_touched(rollback: Change) ->
 
 def test_scaling_is_taken_back(tmp_path: Path) -> None:
     """The old range, by a new revision of the same code."""
-    planned = planners.plan_scaling(
+    planned = plan_scaling(
         TARGET, make_state(), REVISIONS, scaling={"min": 10, "max": 20}, change="cccccc"
     )
     change = keep(tmp_path, planned, "applied")
@@ -132,18 +148,30 @@ def test_scaling_is_taken_back(tmp_path: Path) -> None:
     assert plan.by_hand[0][-2:] == ["--min-instances=2", "--max-instances=10"]
 
 
-def test_scaling_is_not_taken_back_under_a_later_pin(tmp_path: Path) -> None:
-    """A revision made now would get no requests."""
-    planned = planners.plan_scaling(
+def test_scaling_under_a_later_pin(tmp_path: Path) -> None:
+    """Pinned to what has it, the pin moves to a copy; pinned elsewhere, nothing would serve it."""
+    planned = plan_scaling(
         TARGET, make_state(), REVISIONS, scaling={"min": 10, "max": 20}, change="cccccc"
     )
     change = keep(tmp_path, planned, "applied", "verified")
-    state = make_state(
-        template=make_template(scaling={"minInstanceCount": 10, "maxInstanceCount": 20}),
+    wide = make_template(scaling={"minInstanceCount": 10, "maxInstanceCount": 20})
+    revisions = REVISIONS | {NEWER: make_revision(NEWER, wide)}
+    pinned = make_state(
+        template=wide, created=NEWER, ready=NEWER, traffic=[by_name(NEWER)], served={NEWER: 100}
+    )
+    plan = undo(pinned, change, revisions)
+    assert patch_of(plan).copy_of == NEWER
+    assert patch_of(plan).scaling == {"min": 2, "max": 10}
+    assert patch_of(plan).traffic == [{"revision": f"{SERVICE}-undo-ddd", "percent": 100}]
+    elsewhere = make_state(
+        template=wide,
+        created=NEWER,
+        ready=NEWER,
         traffic=[by_name(GOOD)],
+        base=make_template(),
     )
     with pytest.raises(RefusedError, match="pinned after"):
-        undo(state, change)
+        undo(elsewhere, change, revisions)
 
 
 def test_restart_is_taken_back(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from runbook.changes import cloud_run_requests, planners, verify
 from runbook.changes.cloud_run import CloudRun
 from runbook.changes.cloud_run_patch import RunPatch
 from runbook.changes.plan import Plan
+from runbook.changes.planners_settings import plan_settings
+from runbook.changes.settings import Wish
 from runbook.changes.state import State
 from runbook.changes.system import Outcome
 from tests.unit.plain_server import Answer, PlainServer, Reply, serve_replies
@@ -97,11 +99,11 @@ def test_an_operation_that_failed_ends_the_wait(server: PlainServer) -> None:
 
 def test_instances_that_nobody_counts_by_revision_are_not_missed(server: PlainServer) -> None:
     """A Prometheus without that metric must not leave every scale-up unverified."""
-    plan = planners.plan_scaling(
+    plan = plan_settings(
         TARGET,
         make_state(),
         {GOOD: make_revision(GOOD, make_template())},
-        scaling={"min": 10, "max": 20},
+        Wish("mitigate.scale-up", {"scaling": {"min": 10, "max": 20}}, "Scale."),
         change="a1b2c3",
     )
     scaled = make_state(

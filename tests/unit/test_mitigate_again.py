@@ -39,13 +39,15 @@ def make_service(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
     } | changes
 
 
+def make_good(name: str = GOOD) -> dict[str, Any]:
+    """Return a revision that is ready, as v2 gives it."""
+    ready = [{"type": "Ready", "state": "CONDITION_SUCCEEDED"}]
+    return {"name": f"{PATH}/revisions/{name}", "conditions": ready, **make_template()}
+
+
 def list_revisions() -> Reply:
     """Return three revisions that are ready."""
-    ready = [{"type": "Ready", "state": "CONDITION_SUCCEEDED"}]
-    found = [
-        {"name": f"{PATH}/revisions/{name}", "conditions": ready, **make_template()}
-        for name in (BAD, GOOD, OLDER)
-    ]
+    found = [make_good(name) for name in (BAD, GOOD, OLDER)]
     return Reply(json.dumps({"revisions": found}).encode())
 
 
@@ -69,6 +71,7 @@ def responder(tmp_path: Path, service: dict[str, Any]) -> Iterator[Responder]:
         f"/v2/{HOST_PATH}": lambda *_: Reply(json.dumps(service).encode()),
         f"/v2/{HOST_PATH}/revisions": list_revisions(),
         "/v2/entries:list": list_entries,
+        f"/v2/{HOST_PATH}/revisions/{GOOD}": Reply(json.dumps(make_good()).encode()),
     }
     with serve_replies(replies) as server:
         write(server, tmp_path)
