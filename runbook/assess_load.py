@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from runbook.report import Report, Table
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
     from checks.latency import Dimension, Histogram, Latency, Passed, Quantile, Slow
+    from checks.slow_requests import Dimension as SlowDimension
+    from checks.slow_requests import SlowGroup, SlowRequest
     from checks.target import Target
 
 _QUANTILES = (0.5, 0.95, 0.99)
@@ -23,6 +26,13 @@ _FINE_S = 0.1
 _ALERT = "HighLatencyP95"
 _NOTHING = "none"
 _WINDOW_S, _EARLIER_S = 300.0, 3600.0
+_MAX_ENTRIES = 20_000
+_MAX_MINUTES = 30 * 24 * 60
+_MAX_MS = 600_000
+_SLOW_BY_HAND = (
+    "AND jsonPayload.duration_ms>{slower_than_ms}' --project={project} --freshness={minutes}m"
+    " --limit={limit} --format=json"
+)
 
 
 @step(
@@ -158,13 +168,17 @@ def _slowness(row: Latency) -> tuple[float, float]:
 
 
 def _cell(row: Latency, q: float) -> str:
-    now, change = row.now.quantile(q), row.change(q)
+    now, before, change = row.now.quantile(q), row.before.quantile(q), row.change(q)
     if now is None:
         return _NOTHING
+    lowest = row.now.buckets[0][0]
     told = f"{'> ' if now.beyond else ''}{_digits(now.seconds)}"
+    if now.seconds < lowest:
+        # Within the lowest bucket nothing tells where: its bound is all that is known.
+        told = f"< {lowest:g}"
+        change = None if before and before.seconds < lowest else change
     if change is None:
         return told
-    before = row.before.quantile(q)
     open_end = "> " if now.beyond and not (before and before.beyond) else ""
     return f"{told} ({open_end}{change:+.2f})"
 
@@ -211,3 +225,100 @@ def _key(q: float) -> str:
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 4)
+
+
+@step(
+    name="slow-endpoints",
+    alerts=(_ALERT,),
+    by_hand={
+        "cloud_run": "gcloud logging read 'resource.type=cloud_run_revision"
+        " AND resource.labels.service_name={service} AND resource.labels.location={region}"
+        f" {_SLOW_BY_HAND}",
+        "kubernetes": "gcloud logging read 'resource.type=k8s_container"
+        " AND resource.labels.namespace_name={namespace} AND resource.labels.location:{region}"
+        f""" AND labels."k8s-pod/app"={{deployment}} {_SLOW_BY_HAND}""",
+    },
+    original=("C18",),
+    help={
+        "minutes": "How far back to look, in minutes.",
+        "slower_than_ms": "A request is slow that takes longer, in milliseconds.",
+        "limit": "Read at most this many entries, newest first.",
+        "platform": "Look at cloud_run or kubernetes, whatever the target says.",
+    },
+)
+def slow_endpoints(
+    _c: Context,
+    minutes: int = 60,
+    slower_than_ms: int = 1000,
+    limit: int = 5000,
+    platform: str = "",
+) -> Report:
+    """Sum up the slow requests in the logs by endpoint, tenant and revision."""
+    from checks.inputs import check_count
+    from checks.slow_requests import DIMENSIONS, group_slow, read_slow_requests
+    from checks.target import load_target
+
+    check_count("--minutes", minutes, minimum=1, maximum=_MAX_MINUTES)
+    check_count("--slower-than-ms", slower_than_ms, minimum=1, maximum=_MAX_MS)
+    check_count("--limit", limit, minimum=1, maximum=_MAX_ENTRIES)
+    target = load_target().on_platform(platform)
+    found = read_slow_requests(target, slower_than_ms=slower_than_ms, minutes=minutes, limit=limit)
+    groups = {name: group_slow(found, name) for name in DIMENSIONS}
+    notes = [f"From the logs of the last {minutes} minutes, each request once."]
+    if len(found) >= limit:
+        notes.append(f"These are the newest {limit}; there may be more: raise --limit.")
+    return Report(
+        finding=state_slow(found, groups, minutes, slower_than_ms),
+        level="bad" if found else "good",
+        evidence=(*(_tabulate_slow(name, rows) for name, rows in groups.items()), " ".join(notes)),
+        next_steps=("invoke assess.latency", "invoke assess") if found else ("invoke assess",),
+        data={
+            "minutes": minutes,
+            "slower_than_ms": slower_than_ms,
+            "requests": len(found),
+            "complete": len(found) < limit,
+            **{f"by_{name}": [asdict(one) for one in rows] for name, rows in groups.items()},
+        },
+    )
+
+
+def state_slow(
+    found: Sequence[SlowRequest],
+    groups: Mapping[SlowDimension, Sequence[SlowGroup]],
+    minutes: int,
+    slower_than_ms: int,
+) -> str:
+    """Return in words how many requests were slow, and what most of them share."""
+    from checks.slow_requests import find_most
+
+    limit = f"{slower_than_ms / 1000:g} s"
+    if not found:
+        return f"No request took longer than {limit} in the last {minutes} minutes."
+    first = groups["endpoint"][0]
+    told = f"{len(found)} requests took longer than {limit} in the last {minutes} minutes;"
+    told += f" {first.count} of them {first.name}"
+    told += f" (median {_seconds(first.median_ms)}, worst {_seconds(first.worst_ms)})"
+    shared = [
+        f"{name} {most.name}"
+        for name, rows in groups.items()
+        if name != "endpoint" and len(rows) > 1 and (most := find_most(rows))
+    ]
+    tenants = len(groups["tenant"])
+    told += f"; {tenants} tenants" if tenants > 1 else f"; one tenant, {groups['tenant'][0].name}"
+    return f"{told}; mostly {' and '.join(shared)}." if shared else f"{told}."
+
+
+def _tabulate_slow(dimension: str, groups: Sequence[SlowGroup]) -> Table:
+    return Table(
+        columns=(dimension, "slow requests", "median", "worst"),
+        rows=tuple(
+            (one.name, str(one.count), _seconds(one.median_ms), _seconds(one.worst_ms))
+            for one in groups[:_SHOWN]
+        ),
+        title="" if len(groups) <= _SHOWN else f"The {_SHOWN} first of {len(groups)} {dimension}s",
+        right=("slow requests", "median", "worst"),
+    )
+
+
+def _seconds(milliseconds: float) -> str:
+    return f"{milliseconds / 1000:.2f} s"

@@ -119,6 +119,12 @@ def test_above_the_highest_bound_is_said_as_such() -> None:
     assert [passed.alert for passed in list_passed(one.now)] == ["HighLatencyP95"]
 
 
+def test_within_the_lowest_bucket_only_its_bound_is_known() -> None:
+    one, slower = latency("/a", {0.1: 10.0, INF: 10.0}, FAST), latency("/b", FAST, SLOW)
+    assert tabulate("endpoint", [one]).rows[0][2] == "< 0.1"
+    assert tabulate("endpoint", [slower]).rows[0][2] == "< 0.1 (-2.73)"
+
+
 def test_the_alerts_threshold_is_named_only_when_passed() -> None:
     assert list_passed(make_histogram(SLOW)) == [("HighLatencyP95", 1.0)]
     assert list_passed(make_histogram(FAST)) == []
