@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import string
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, cycle
 from typing import TYPE_CHECKING
 
 from staging.load.sources import find_address
@@ -116,7 +116,7 @@ class Profile:
 
 
 class Attack:
-    """Guesses keys: from its addresses in random order, for all tenants or for one."""
+    """Guesses keys: from its addresses in turn, for all tenants or for one."""
 
     def __init__(self, sources: Sequence[str], tenant: str, chance: random.Random) -> None:
         """Take addresses of this machine and a tenant, "" for all; raise ValueError."""
@@ -127,11 +127,11 @@ class Attack:
         self.sources = tuple(sources)
         self.tenant = tenant
         self._chance = chance
+        self._turns = cycle(self.sources)
 
     def draw(self) -> PlannedRequest:
         """Return an attempt with a key that was not tried before."""
         tenant = self.tenant or self._chance.choice(list_tenants())
         secret = "".join(self._chance.choices(_SECRET_LETTERS, k=_SECRET_LENGTH))
         headers = {"x-api-key": f"cda.{tenant}.{secret}"}
-        source = self._chance.choice(self.sources)
-        return PlannedRequest(tenant, source, "GET", _GUESSED, headers)
+        return PlannedRequest(tenant, next(self._turns), "GET", _GUESSED, headers)

@@ -16,10 +16,10 @@ PORT = 8000
 # Embedded staging's own limits: a tenant of its load sends more than production's 100 a minute, and
 # nobody waits a minute there for a window to pass.
 EMBEDDED_LIMITS = {
-    "RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE": "360",
+    "RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE": "420",
     "RATE_LIMIT_TENANT_REQUESTS_PER_HOUR": "100000",
     "RATE_LIMIT_GLOBAL_REQUESTS_PER_MINUTE": "100000",
-    "RATE_LIMIT_PIPELINE_RUN_PER_MINUTE": "360",
+    "RATE_LIMIT_PIPELINE_RUN_PER_MINUTE": "420",
     "RATE_LIMIT_ADMIN_TENANTS_PER_MINUTE": "120",
     "RATE_LIMIT_WINDOW_SECONDS": "10",
 }
