@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from staging.control.fault import Fault, build_fault
@@ -9,28 +11,50 @@ from staging.control.memory_pressure import clear_reference, grow_reference, pre
 from staging.service.work import USUAL_COST_S
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from staging.control.plant import Plant
 
 # Above HighLatencyP95's second; below the 5 s after which the ingress gives a request up.
 _SLOW_READ_S = 2.4
 _SLOW_SOURCE_S = 4.0
+_OVERLOAD_RHO = 1.5
+# Above the 60 % at which Cloud Run adds instances, below what makes requests wait for long.
+_RAMP_RHO = 0.8
+_RAMP_STEP_S = 0.25
+_RAMP_DEADLINE_S = 20.0
 
 
 def _load_fault(name: str, rho: float, description: str, alert: str) -> Fault:
-    return Fault(name, description, alert, _weigh_down(rho), _lighten)
-
-
-def _weigh_down(rho: float) -> Callable[[Plant], Awaitable[None]]:
-    """Make requests so heavy that the most instances that may serve are `rho` times full."""
-
     async def engage(plant: Plant) -> None:
-        capacity = plant.workload.most_instances() * plant.workload.cpu()
-        usual = float(plant.load.status()["rate"]) * USUAL_COST_S
-        await plant.load.set_weight_factor(rho * capacity / usual)
+        await _ramp_up(plant)
+        await _weigh_down(plant, rho, plant.workload.most_instances())
 
-    return engage
+    return Fault(name, description, alert, engage, _lighten)
+
+
+async def _weigh_down(plant: Plant, rho: float, instances: int) -> None:
+    """Make requests so heavy that `instances` of them would be busy for `rho` of the time."""
+    usual = float(plant.load.status()["rate"]) * USUAL_COST_S
+    await plant.load.set_weight_factor(rho * instances * plant.workload.cpu() / usual)
+
+
+async def _ramp_up(plant: Plant) -> None:
+    """Let the load grow as the instances do, as it does in an hour: no request is refused for it.
+
+    Return when as many instances serve as may, or after 20 s.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_RAMP_DEADLINE_S):
+            while (serving := _count_serving(plant)) < plant.workload.most_instances():
+                await _weigh_down(plant, _RAMP_RHO, serving)
+                await asyncio.sleep(_RAMP_STEP_S)
+
+
+def _count_serving(plant: Plant) -> int:
+    return sum(instance.state == "ready" for instance in plant.fleet.instances())
+
+
+async def _overload(plant: Plant) -> None:
+    await _weigh_down(plant, _OVERLOAD_RHO, plant.workload.most_instances())
 
 
 async def _lighten(plant: Plant) -> None:
@@ -58,12 +82,13 @@ async def _recycle(plant: Plant) -> None:
 
 
 LOAD_FAULTS = (
-    _load_fault(
+    Fault(
         "overload",
-        1.5,
-        "Requests become so heavy that they ask for half as much again as the most instances that"
-        " may run can serve: 25 times the usual on Cloud Run's ten.",
+        "At one stroke requests become so heavy that they ask for half as much again as the most"
+        " instances that may run can serve: 25 times the usual on Cloud Run's ten.",
         "HighErrorRate",
+        _overload,
+        _lighten,
     ),
     _load_fault(
         "saturation",
