@@ -7,6 +7,8 @@ import contextlib
 from dataclasses import dataclass, field
 
 _IDLE_LIMIT = 128
+# RFC 9112, 6.3: these answers end with their header.
+_BODILESS = frozenset({204, 304})
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class HttpClient:
         # From here on the peer has answered: a failure is no longer a stale connection.
         connection.used = False
         status, headers = _parse_head(head)
-        body, reusable = await _read_body(connection.reader, headers)
+        body, reusable = await _read_body(connection.reader, status, headers)
         connection.used = True
         if reusable and len(self._idle) < _IDLE_LIMIT:
             self._idle.append(connection)
@@ -106,8 +108,12 @@ def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
     return int(parts[1]), {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
-async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> tuple[bytes, bool]:
+async def _read_body(
+    reader: asyncio.StreamReader, status: int, headers: dict[str, str]
+) -> tuple[bytes, bool]:
     reusable = headers.get("connection", "").lower() != "close"
+    if status in _BODILESS:
+        return b"", reusable
     if headers.get("transfer-encoding", "").lower() == "chunked":
         return await _read_chunks(reader), reusable
     with contextlib.suppress(KeyError, ValueError):
