@@ -1,4 +1,4 @@
-"""One door for every Google API: the host name and the path say which API is meant.
+"""One door for every Google API and Kubernetes': host name and path say which API is meant.
 
 The Python clients come with their endpoint set to the door. gcloud takes the door for its HTTP
 proxy (`CLOUDSDK_PROXY_TYPE=http_no_tunnel`), so its requests name the real host.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Router
+from starlette.websockets import WebSocketClose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,10 @@ _NOT_IMPLEMENTED = 501
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer 501 in the form of Google's APIs, naming what was asked for."""
+    """Answer 501 in the form of Google's APIs, naming what was asked for; close a websocket."""
+    if scope["type"] == "websocket":
+        await WebSocketClose()(scope, receive, send)
+        return
     what = f"{scope['method']} {scope['path']}"
     error = {
         "code": _NOT_IMPLEMENTED,

@@ -27,7 +27,7 @@ class _QuietServer(uvicorn.Server):
 class LocalServer:
     """Serves one app on 127.0.0.1."""
 
-    def __init__(self, app: ASGIApp, port: int) -> None:
+    def __init__(self, app: ASGIApp, port: int, *, websockets: bool = False) -> None:
         """Describe the server; `start` binds the port, a free one if it is 0."""
         self.port = port
         self._server = _QuietServer(
@@ -35,7 +35,7 @@ class LocalServer:
                 app,
                 # The other parser hands a proxy's absolute address on as the path.
                 http="httptools",
-                ws="none",
+                ws="wsproto" if websockets else "none",
                 lifespan="off",
                 access_log=False,
                 log_config=None,

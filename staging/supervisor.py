@@ -22,13 +22,18 @@ from staging.cloud_logging.routes import routes as logging_routes
 from staging.cloud_logging.store import LogStore
 from staging.cloud_run.control_plane import CloudRun
 from staging.cloud_run.routes import routes as cloud_run_routes
-from staging.cloud_run.workload import CloudRunWorkload
 from staging.control.app import Control
 from staging.control.baseline import wait_clean
 from staging.control.key_table import KeyTable
 from staging.control.plant import Plant
+from staging.control.platforms import Platforms
 from staging.door import Door
 from staging.ingress.balancer import Ingress
+from staging.kubernetes.cluster import Cluster
+from staging.kubernetes.container_logs import ContainerLogs
+from staging.kubernetes.kinds import NAMESPACE
+from staging.kubernetes.kubeconfig import CONTEXT, write_kubeconfig
+from staging.kubernetes.routes import routes as kubernetes_routes
 from staging.load.load import Load
 from staging.local_http import LocalHttpError, fetch_json
 from staging.monitoring.alertmanager import Alertmanager
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
+    from staging.model import Platform
     from staging.supervisor_directory import StagingDirectory
 
 PROJECT = "convergence-local"
@@ -77,6 +83,8 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._failure = ""
         self._cleanup = contextlib.AsyncExitStack()
+        self._platforms: Platforms | None = None
+        self._outputs = ContainerLogs()
 
     async def run(self) -> None:
         """Start everything, stay until told to stop, stop everything.
@@ -130,6 +138,8 @@ class Supervisor:
         backends = await self._open_backends(database, sources)
         fleet = await self._open_fleet(addresses, sockets, ingress, backends)
         cloud_run = await self._start_cloud_run(addresses, fleet, ingress, logs)
+        cluster = self._open_cluster(fleet, ingress)
+        platforms = self._platforms = Platforms(cloud_run, cluster)
         self._report(f"the service serves at {addresses.url('service')}")
         load = await self._start_load(addresses)
         plant = Plant(
@@ -145,15 +155,16 @@ class Supervisor:
             database=database,
             sources=sources,
             keys=keys,
-            workload=CloudRunWorkload(cloud_run),
+            platforms=platforms,
             cloud_armor=await self._start_cloud_armor(ingress),
+            publish=lambda: directory.write_endpoints(self._describe(addresses)),
         )
-        control = await self._open_doors(plant)
+        control = await self._open_doors(plant, cluster)
         await self._wait_under_load(plant)
         self._report("the service is under load; waiting for Prometheus to see it")
         await self._wait_watched(plant)
         control.ready = True
-        directory.write_endpoints(self._describe(addresses))
+        plant.publish()
         self._report(f"staging is up after {time.monotonic() - started:.1f} s")
 
     async def _start_monitoring(self, addresses: Addresses) -> tuple[Prometheus, Alertmanager]:
@@ -180,10 +191,15 @@ class Supervisor:
     async def _start_logging(self, addresses: Addresses) -> tuple[LogStore, Path]:
         sockets = self._settings.directory.find_socket_folder()
         logs = LogStore(PROJECT, PROJECT_NUMBER)
-        collector = Collector(logs)
+        collector = Collector(logs, self._outputs)
         self._cleanup.push_async_callback(collector.stop)
         origin = Origin("", "", SERVICE, REGION, PROJECT)
-        maker = AccessLog(origin, addresses.url("service"), security_policy=POLICY)
+        maker = AccessLog(
+            origin,
+            addresses.url("service"),
+            security_policy=POLICY,
+            platform_of=lambda: self._platform,
+        )
         await collector.start(sockets / "logs.sock", (sockets / "access.sock", maker))
         return logs, sockets
 
@@ -266,6 +282,25 @@ class Supervisor:
         await ingress.settle()
         return cloud_run
 
+    def _open_cluster(self, fleet: ProcessFleet, ingress: Ingress) -> Cluster:
+        cluster = Cluster(
+            fleet,
+            time_scale=self._settings.time_scale,
+            set_split=ingress.set_split,
+            logs=self._outputs,
+            images=list_images(),
+        )
+        self._cleanup.push_async_callback(cluster.stop)
+        return cluster
+
+    @property
+    def _platform(self) -> Platform:
+        return self._platforms.current if self._platforms else "cloud_run"
+
+    @property
+    def _kubeconfig(self) -> Path:
+        return self._settings.directory.path / "kubeconfig"
+
     async def _start_load(self, addresses: Addresses) -> Load:
         keys = self._settings.directory.path / "api-keys.json"
         load = Load(addresses.url("service"), keys)
@@ -274,9 +309,10 @@ class Supervisor:
         self._watch(load.watch)
         return load
 
-    async def _open_doors(self, plant: Plant) -> Control:
+    async def _open_doors(self, plant: Plant, cluster: Cluster) -> Control:
         door = Door(
             {
+                r"kubernetes(?:\.default(?:\.svc)?)?": kubernetes_routes(cluster),
                 r"(?:(?:.+-)?run|serviceusage|cloudresourcemanager)\.googleapis\.com": (
                     cloud_run_routes(plant.cloud_run)
                 ),
@@ -284,9 +320,10 @@ class Supervisor:
                 r"compute\.googleapis\.com": cloud_armor_routes(plant.cloud_armor),
             }
         )
+        write_kubeconfig(self._kubeconfig, plant.addresses.url("api"))
         control = Control(plant, self.stop)
         for name, app in (("api", door), ("control", control.build_app())):
-            server = LocalServer(app, plant.addresses.ports[name])
+            server = LocalServer(app, plant.addresses.ports[name], websockets=name == "api")
             self._cleanup.push_async_callback(server.stop)
             await server.start()
         return control
@@ -332,4 +369,9 @@ class Supervisor:
             "api_key_file": str(self._settings.directory.path / "api-keys.json"),
             "security_policy": POLICY,
             "admin_key_file": str(self._settings.directory.path / "admin-key"),
+            "platform": self._platform,
+            "kubeconfig": str(self._kubeconfig),
+            "kube_context": CONTEXT,
+            "namespace": NAMESPACE,
+            "deployment": SERVICE,
         }

@@ -1,4 +1,6 @@
-"""haproxy's access log, one JSON object a datagram, as Cloud Run's request log.
+"""haproxy's access log, one JSON object a datagram, as the platform's request log.
+
+On Cloud Run that is the service's own; on Kubernetes the load balancer's in front of the cluster.
 
 Keys of the object, numbers as JSON numbers or as strings: `time_s` and `time_ms` (seconds since
 1970, and milliseconds 0 to 999, of when the request was accepted), `revision` ("" when none was
@@ -57,6 +59,8 @@ class AccessLog:
     base_url: str = ""
     instance_of: Callable[[str], str] = lambda _server: ""
     security_policy: str = ""
+    platform_of: Callable[[], str] = lambda: "cloud_run"
+    """Tells on which platform the service runs at the moment."""
 
     def make_entry(self, datagram: bytes) -> dict[str, Any]:
         """Return the LogEntry of one request. Raises InvalidEntryError for anything else."""
@@ -66,9 +70,7 @@ class AccessLog:
         if status is None or not isinstance(method, str) or not isinstance(path, str):
             raise InvalidEntryError("an access log line without status, method or path")
         server = str(fields.get("server", ""))
-        revision = str(fields.get("revision", "")).removeprefix("-")
-        origin = replace(self.origin, revision=revision, instance=self.instance_of(server))
-        entry = origin.entry("run.googleapis.com%2Frequests")
+        entry = self._start_entry(server, str(fields.get("revision", "")).removeprefix("-"))
         entry["severity"] = _severity(status)
         entry["httpRequest"] = self._http_request(fields, status, path)
         denied = _DENIED.fullmatch(str(fields.get("verdict", "")))
@@ -83,6 +85,12 @@ class AccessLog:
             entry["timestamp"] = format_timestamp(moment)
         entry.update(_trace(fields.get("trace"), self.origin.project))
         return entry
+
+    def _start_entry(self, server: str, revision: str) -> dict[str, Any]:
+        if self.platform_of() == "kubernetes":
+            return _start_balancer_entry(self.origin)
+        origin = replace(self.origin, revision=revision, instance=self.instance_of(server))
+        return origin.entry("run.googleapis.com%2Frequests")
 
     def _http_request(self, fields: Mapping[str, Any], status: int, path: str) -> dict[str, Any]:
         host = str(fields.get("host") or "-")
@@ -100,6 +108,23 @@ class AccessLog:
         if latency is not None:
             request["latency"] = f"{latency // 1000}.{latency % 1000:03d}s"
         return request
+
+
+def _start_balancer_entry(origin: Origin) -> dict[str, Any]:
+    return {
+        "logName": f"projects/{origin.project}/logs/requests",
+        "resource": {
+            "type": "http_load_balancer",
+            "labels": {
+                "project_id": origin.project,
+                "zone": "global",
+                "backend_service_name": origin.service,
+                "forwarding_rule_name": f"{origin.service}-rule",
+                "target_proxy_name": f"{origin.service}-proxy",
+                "url_map_name": f"{origin.service}-map",
+            },
+        },
+    }
 
 
 def _read_object(datagram: bytes) -> dict[str, Any]:

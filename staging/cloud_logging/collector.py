@@ -3,7 +3,8 @@
 An instance connects to the unix stream socket, sends one JSON header line
 `{"instance", "revision", "service", "location", "project"}`, and makes the socket its standard
 output and error: every later line is a log line. haproxy sends its access log as datagrams to a
-second unix socket, by `log PATH format raw local0`; `access_log` describes the keys.
+second unix socket, by `log PATH format raw local0`; `access_log` describes the keys. A header may
+also name the `platform`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 from socket import AF_UNIX
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from staging.cloud_logging.errors import InvalidEntryError
 from staging.cloud_logging.lines import MAX_LINE_BYTES, Origin, make_entry
@@ -69,12 +70,30 @@ class LineSplitter:
             self._is_skipping = True
 
 
+class Output(Protocol):
+    """Takes one container's lines as they were written."""
+
+    def add(self, line: bytes) -> None:
+        """Take a line, without its line break."""
+
+    def end(self) -> None:
+        """Take note that no line comes any more."""
+
+
+class Outputs(Protocol):
+    """Keeps containers' lines as a node does, beside Cloud Logging."""
+
+    def open(self, origin: Origin) -> Output:
+        """Return where the lines of a container that has just started go."""
+
+
 class Collector:
     """Servers on the two sockets; everything that arrives goes to the store."""
 
-    def __init__(self, store: LogStore) -> None:
-        """Write into `store`."""
+    def __init__(self, store: LogStore, outputs: Outputs | None = None) -> None:
+        """Write into `store`, and every line as it stands into `outputs`."""
         self._store = store
+        self._outputs = outputs
         self._is_open = False
         self._server: asyncio.Server | None = None
         self._receiver: asyncio.DatagramTransport | None = None
@@ -148,15 +167,22 @@ class Collector:
 
     async def _read_lines(self, reader: asyncio.StreamReader, origin: Origin) -> None:
         splitter = LineSplitter()
-        while chunk := await reader.read(_CHUNK_BYTES):
-            lines = splitter.feed(chunk)
-            for start in range(0, len(lines), _LINES_AT_ONCE):
-                self._keep(lines[start : start + _LINES_AT_ONCE], origin)
-                await asyncio.sleep(0)
-        self._keep(splitter.finish(), origin)
+        output = self._outputs.open(origin) if self._outputs else None
+        try:
+            while chunk := await reader.read(_CHUNK_BYTES):
+                lines = splitter.feed(chunk)
+                for start in range(0, len(lines), _LINES_AT_ONCE):
+                    self._keep(lines[start : start + _LINES_AT_ONCE], origin, output)
+                    await asyncio.sleep(0)
+            self._keep(splitter.finish(), origin, output)
+        finally:
+            if output:
+                output.end()
 
-    def _keep(self, lines: list[tuple[bytes, bool]], origin: Origin) -> None:
+    def _keep(self, lines: list[tuple[bytes, bool]], origin: Origin, output: Output | None) -> None:
         for line, truncated in lines:
+            if output:
+                output.add(line)
             if not line.strip():
                 continue
             try:

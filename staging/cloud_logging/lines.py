@@ -1,4 +1,4 @@
-"""From a line that a container wrote to the log entry that Cloud Run makes of it.
+"""From a line that a container wrote to the log entry that its platform makes of it.
 
 Source: https://cloud.google.com/logging/docs/structured-logging
 """
@@ -28,6 +28,10 @@ _STRING_FIELDS: Final = {
     "logging.googleapis.com/insertId": "insertId",
 }
 _LABELS: Final = "logging.googleapis.com/labels"
+# Where pods run: names of the cluster in staging.kubernetes.
+_CLUSTER: Final = "convergence"
+_NAMESPACE: Final = "default"
+_CONTAINER: Final = "app"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Origin:
     service: str
     location: str
     project: str
+    platform: str = "cloud_run"
+    """On `kubernetes` the instance is a pod and the revision its ReplicaSet."""
 
     @classmethod
     def from_header(cls, header: bytes) -> Origin:
@@ -47,14 +53,32 @@ class Origin:
         try:
             fields = json.loads(header)
             values = [fields[name] for name in names]
+            values.append(fields.get("platform", "cloud_run"))
         except (ValueError, TypeError, KeyError, RecursionError):
             raise InvalidEntryError("the header is no JSON object with all five names") from None
         if not all(isinstance(value, str) for value in values):
             raise InvalidEntryError("a name in the header is no string")
         return cls(*values)
 
+    @property
+    def output_log(self) -> str:
+        """The URL-encoded log id of what the container writes."""
+        return "stdout" if self.platform == "kubernetes" else "run.googleapis.com%2Fstdout"
+
     def resource(self) -> dict[str, Any]:
-        """Return the monitored resource: the container's Cloud Run revision."""
+        """Return the monitored resource: the container's Cloud Run revision, or its pod."""
+        if self.platform == "kubernetes":
+            return {
+                "type": "k8s_container",
+                "labels": {
+                    "project_id": self.project,
+                    "location": self.location,
+                    "cluster_name": _CLUSTER,
+                    "namespace_name": _NAMESPACE,
+                    "pod_name": self.instance,
+                    "container_name": _CONTAINER,
+                },
+            }
         return {
             "type": "cloud_run_revision",
             "labels": {
@@ -72,7 +96,12 @@ class Origin:
             "logName": f"projects/{self.project}/logs/{log}",
             "resource": self.resource(),
         }
-        if self.instance:
+        if self.platform == "kubernetes":
+            entry["labels"] = {
+                "k8s-pod/app": self.service,
+                "k8s-pod/pod-template-hash": self.revision.removeprefix(f"{self.service}-"),
+            }
+        elif self.instance:
             entry["labels"] = {"instanceId": self.instance}
         return entry
 
@@ -83,7 +112,7 @@ def make_entry(line: bytes, origin: Origin, *, truncated: bool = False) -> dict[
     Of the object, the fields that Cloud Logging knows move to the entry's own. A truncated line
     ends with a note; bytes that are no UTF-8 become U+FFFD.
     """
-    entry = origin.entry("run.googleapis.com%2Fstdout")
+    entry = origin.entry(origin.output_log)
     text = line.decode("utf-8", "replace")
     payload = None if truncated else _read_object(text)
     if payload is None:

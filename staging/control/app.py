@@ -21,7 +21,7 @@ from staging.control.status import MemoryMeter, read_status
 from staging.ingress.runtime import IngressError
 from staging.load.load import LoadError
 from staging.local_http import LocalHttpError
-from staging.model import WorkloadError
+from staging.model import PLATFORMS, WorkloadError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _ANSWER_FIRST_S = 0.05
+_RESET_EXAMPLE = 'POST /reset {"platform": "kubernetes"}'
 _KEY_EXAMPLE = 'POST /keys {"tenant": TENANT, "file": PATH}'
 
 
@@ -134,9 +135,16 @@ class Control:
                 raise ControlError(f"the clients refuse: {error}", _KEY_EXAMPLE, 400) from error
         return {"tenant": tenant}
 
-    async def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
+    async def _reset(self, body: dict[str, Any]) -> dict[str, Any]:
+        wanted = body.get("platform", PLATFORMS[0])
+        platform = next((name for name in PLATFORMS if name == wanted), None)
+        if platform is None:
+            names = ", ".join(PLATFORMS)
+            raise ControlError(
+                f"there is no platform {wanted!r}; there are {names}", _RESET_EXAMPLE, 400
+            )
         async with self._changing:
-            return {"seconds": round(await reset(self._plant), 3)}
+            return {"platform": platform, "seconds": round(await reset(self._plant, platform), 3)}
 
     async def _stop_soon(self, _: dict[str, Any]) -> dict[str, Any]:
         asyncio.get_running_loop().call_later(_ANSWER_FIRST_S, self._stop)

@@ -10,13 +10,14 @@ from staging.addresses import INSTANCE_PORT
 
 if TYPE_CHECKING:
     from staging.control.plant import Plant
+    from staging.model import Platform
 
 # Ten times what it takes on a quiet machine.
 RESET_DEADLINE_S = 10.0
 
 
-async def reset(plant: Plant) -> float:
-    """Bring the baseline back and return the seconds that took; return only when it is clean.
+async def reset(plant: Plant, platform: Platform = "cloud_run") -> float:
+    """Bring the baseline up on `platform`; return only when it is clean, with the seconds it took.
 
     Instances are killed and forked anew in other slots: nothing of a fault can survive in them.
     Raise TimeoutError when the baseline is not reached within RESET_DEADLINE_S.
@@ -27,7 +28,7 @@ async def reset(plant: Plant) -> float:
         plant.database.reset()
         plant.sources.reset()
         plant.keys.restore()
-        await plant.cloud_run.reset()
+        await plant.platforms.reset(platform)
         await plant.cloud_armor.reset()
         await plant.ingress.settle()
         plant.faults.clear()
@@ -38,6 +39,7 @@ async def reset(plant: Plant) -> float:
             await plant.prometheus.load_rules()
             await plant.alertmanager.resolve_all()
         await plant.load.reset()
+        plant.publish()
     await wait_clean(plant, RESET_DEADLINE_S)
     return time.monotonic() - started
 

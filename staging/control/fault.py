@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from staging.control.deployments import FIXED_VERSION
+from staging.control.deployments import FIXED_VERSION, deploy
 from staging.model import PLATFORMS, Platform
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ class Fault:
 
 
 async def deploy_fix(plant: Plant) -> None:
-    """Deploy the build that has no defect."""
-    await plant.workload.deploy(version=FIXED_VERSION)
+    """Deploy the build that has no defect, with the usual database."""
+    await deploy(plant, version=FIXED_VERSION)
 
 
 def build_fault(version: str, description: str, alert: str) -> Fault:

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from staging.addresses import Addresses
     from staging.cloud_armor.control_plane import CloudArmor
     from staging.cloud_logging.store import LogStore
     from staging.cloud_run.control_plane import CloudRun
     from staging.control.key_table import KeyTable
+    from staging.control.platforms import Platforms
     from staging.ingress.balancer import Ingress
     from staging.load.load import Load
     from staging.model import Workload
@@ -38,8 +41,14 @@ class Plant:
     sources: SourcesServer
     """The tenants' own systems."""
     keys: KeyTable
-    workload: Workload
-    """The service on the platform in force."""
+    platforms: Platforms
     cloud_armor: CloudArmor
+    publish: Callable[[], None]
+    """Writes the endpoints file anew."""
     faults: list[str] = field(default_factory=list)
     """The names of the faults in force, in the order in which they were caused."""
+
+    @property
+    def workload(self) -> Workload:
+        """The service on the platform in force."""
+        return self.platforms.workload
