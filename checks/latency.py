@@ -37,6 +37,7 @@ _MOMENT = "moment"
 _LATENCY_ALERT = re.compile(r"HighLatencyP(\d\d)")
 _FEWEST_SLOW = 5.0
 _NEARLY_ALL = 0.95
+_SLOW_SHARE = 0.05  # more of them, and P95 lies above
 
 Buckets = tuple[tuple[float, float], ...]
 
@@ -217,24 +218,20 @@ def list_passed(whole: Histogram) -> list[Passed]:
 def find_slow(latencies: Sequence[Latency], threshold_s: float, window_s: float) -> Slow:
     """Return the values whose own P95 lies above `threshold_s`, by most slow requests.
 
-    Fewer than five slow requests in the window are chance, and name nobody.
+    Fewer than five slow requests in the window are chance, and name nobody; they do not count as
+    quick either.
     """
-    slow = [
-        (latency.now.per_second * latency.now.share_above(threshold_s), latency)
-        for latency in latencies
-    ]
-    hit = sorted(
-        (
-            (rate, latency)
-            for rate, latency in slow
-            if rate * window_s >= _FEWEST_SLOW and latency.now.share_above(threshold_s) > 0.05  # noqa: PLR2004 - P95
-        ),
-        key=lambda pair: (-pair[0], pair[1].name),
-    )
-    requests = sum(latency.now.per_second for latency in latencies)
-    theirs = sum(latency.now.per_second for _, latency in hit)
-    everywhere = bool(hit) and theirs >= _NEARLY_ALL * requests
-    return Slow(tuple(latency.name for _, latency in hit), everywhere)
+    slow, quick, requests = [], 0.0, 0.0
+    for latency in latencies:
+        share = latency.now.share_above(threshold_s)
+        rate = latency.now.per_second * share
+        requests += latency.now.per_second
+        if share <= _SLOW_SHARE:
+            quick += latency.now.per_second
+        elif rate * window_s >= _FEWEST_SLOW:
+            slow.append((-rate, latency.name))
+    everywhere = bool(slow) and quick <= (1 - _NEARLY_ALL) * requests
+    return Slow(tuple(name for _, name in sorted(slow)), everywhere)
 
 
 def _sum_histograms(histograms: Iterable[Histogram]) -> Histogram:

@@ -264,7 +264,7 @@ def slow_endpoints(
     target = load_target().on_platform(platform)
     found = read_slow_requests(target, slower_than_ms=slower_than_ms, minutes=minutes, limit=limit)
     groups = {name: group_slow(found, name) for name in DIMENSIONS}
-    notes = [f"From the logs of the last {minutes} minutes, each request once."]
+    notes = [f"From the logs of the last {minutes} min, each request once."]
     if len(found) >= limit:
         notes.append(f"These are the newest {limit}; there may be more: raise --limit.")
     return Report(
@@ -293,9 +293,9 @@ def state_slow(
 
     limit = f"{slower_than_ms / 1000:g} s"
     if not found:
-        return f"No request took longer than {limit} in the last {minutes} minutes."
+        return f"No request took longer than {limit} in the last {minutes} min."
     first = groups["endpoint"][0]
-    told = f"{len(found)} requests took longer than {limit} in the last {minutes} minutes;"
+    told = f"{len(found)} requests took longer than {limit} in the last {minutes} min;"
     told += f" {first.count} of them {first.name}"
     told += f" (median {_seconds(first.median_ms)}, worst {_seconds(first.worst_ms)})"
     shared = [

@@ -101,12 +101,12 @@ def write_page(recording: Recording) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     hottest = functions[0] if functions else None
-    name = clean_text(hottest.function) if hottest else "nothing"
+    name = hottest.function if hottest else "nothing"
     return _PAGE.format(
         policy=policy,
-        title=escape(f"CPU profile: {name} in {recording.instance}"),
+        title=_safe(f"CPU profile: {name} in {recording.instance}"),
         style=(_VIEW / "flame.css").read_text(encoding="utf-8"),
-        where=escape(clean_text(recording.where)),
+        where=_safe(recording.where),
         headline=_headline(hottest, samples.busy),
         facts=_facts(recording, hottest),
         graph=_draw(samples, functions) if functions else "",
@@ -134,7 +134,7 @@ def _facts(recording: Recording, hottest: Function | None) -> str:
     if hottest:
         told.append(f"<code>{_safe(hottest.place)}</code>")
     revision = f" of {recording.revision}" if recording.revision else ""
-    told.append(escape(f"{recording.instance}{revision}, process {recording.pid}"))
+    told.append(_safe(f"{recording.instance}{revision}, process {recording.pid}"))
     told.append(escape(tell_busy(recording)))
     told.append(escape(f"{recording.began[:19].replace('T', ' ')} UTC"))
     return " · ".join(told)

@@ -143,6 +143,13 @@ def test_everything_slow_is_everywhere() -> None:
     assert found.everywhere
 
 
+def test_a_value_too_rare_to_judge_is_not_taken_for_quick() -> None:
+    rare = latency("/rare", {1.0: 0.0, INF: 0.01})
+    found = find_slow([latency("/a", SLOW), latency("/b", SLOW), rare], 1.0, 300)
+    assert found.names == ("/a", "/b")
+    assert found.everywhere
+
+
 def test_a_handful_of_slow_requests_names_nobody() -> None:
     assert find_slow([latency("/a", {1.0: 0.0, INF: 0.01})], 1.0, 300).names == ()
 

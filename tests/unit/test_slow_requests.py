@@ -74,7 +74,7 @@ def test_most_is_four_fifths() -> None:
 def test_words() -> None:
     groups = {name: group_slow(SOME, name) for name in DIMENSIONS}
     told = state_slow(SOME, groups, 60, 1000)
-    assert told.startswith("10 requests took longer than 1 s in the last 60 minutes; 9 of them /a")
+    assert told.startswith("10 requests took longer than 1 s in the last 60 min; 9 of them /a")
     assert "(median 1.40 s, worst 1.80 s); 10 tenants" in told
     own = [request("/a", "acme", 2000.0)]
     alone = state_slow(own, {name: group_slow(own, name) for name in DIMENSIONS}, 60, 1000)
