@@ -134,6 +134,7 @@ def _prepare_py_spy(arguments: list[str], pid: int) -> Program:
     record.add_argument("-f", "--format", choices=("flamegraph", "raw", "speedscope"))
     for flags in (("-i", "--idle"), ("-g", "--gil"), ("-t", "--threads"), ("-F", "--function")):
         record.add_argument(*flags, action="store_true")
+    record.add_argument("--full-filenames", action="store_true")
     asked = parser.parse_args(arguments)
     if asked.pid != 1:
         raise RefusedError(f"py-spy: there is no process {asked.pid} here, only 1")
@@ -147,7 +148,8 @@ def _prepare_py_spy(arguments: list[str], pid: int) -> Program:
         raise RefusedError("py-spy record: write to standard output: --output /dev/stdout")
     if not 1 <= asked.duration <= MOST_SECONDS:
         raise RefusedError(f"py-spy: --duration is from 1 to {MOST_SECONDS} seconds here")
-    kept = [f"--{name}" for name in ("idle", "gil", "threads", "function") if getattr(asked, name)]
+    names = ("idle", "gil", "threads", "function", "full_filenames")
+    kept = [f"--{name.replace('_', '-')}" for name in names if getattr(asked, name)]
     argv = [*common, *kept, f"--format={asked.format or 'flamegraph'}", f"--rate={asked.rate}"]
     argv += [f"--duration={asked.duration}", "--output=/dev/stdout"]
     return Program(tuple(argv), pid, asked.duration + _MARGIN_S)
