@@ -37,7 +37,7 @@ _PLATFORM_S = 3600.0
 _LOG_LIMIT = 200
 _RECENT = "2m"
 _UP = f'count(up{{job="{prometheus.JOB}"}} == 1) or vector(0)'
-# Of a minute: CPU use of a second wanders. Only of instances that are still there.
+# Of two minutes: CPU use of a second wanders. Only of instances that are still there.
 _CPU = (
     f'avg_over_time(system_cpu_usage_percent{{{{job="{prometheus.JOB}"}}}}[{{window}}])'
     f' and on (instance, revision) system_cpu_usage_percent{{{{job="{prometheus.JOB}"}}}}'
@@ -194,7 +194,7 @@ def _count_up(target: Target) -> int:
 
 
 def _read_cpu(target: Target) -> list[float]:
-    promql = _CPU.format(window=target.window("1m"))
+    promql = _CPU.format(window=target.window(_RECENT))
     samples = prometheus.query(target, promql, deadline_s=PROBE_DEADLINE_S)
     return [sample.value for sample in samples]
 

@@ -24,13 +24,13 @@ _FAILURES = 3000
 _REFUSED = 1000
 _LIMITED_TENANTS = 2
 _JOB = f'job="{prometheus.JOB}"'
-_METHODS = f"sum by (path, method) (rate(http_requests_total{{{_JOB}}}[{{window}}])) > 0"
+_METHODS = f"sum by (path, method) (rate(http_requests_total{{{{{_JOB}}}}}[{{window}}])) > 0"
 _P95 = (
     "histogram_quantile(0.95, sum by (le)"
-    f" (rate(http_request_duration_seconds_bucket{{{_JOB}}}[{{window}}])))"
+    f" (rate(http_request_duration_seconds_bucket{{{{{_JOB}}}}}[{{window}}])))"
 )
-_FAILURES_BY_TENANT = f"sum by (tenant_id) (rate(auth_failures_total{{{_JOB}}}[{{window}}]))"
-_HITS = f"sum(rate(rate_limit_hits_total{{{_JOB}}}[{{window}}]))"
+_FAILURES_BY_TENANT = f"sum by (tenant_id) (rate(auth_failures_total{{{{{_JOB}}}}}[{{window}}]))"
+_HITS = f"sum(rate(rate_limit_hits_total{{{{{_JOB}}}}}[{{window}}]))"
 _NOW = "2m"
 _LATENCY = frozenset({"HighLatencyP95"})
 _CPU = frozenset({"HighCPUUsage", "CriticalCPUUsage", "HighLatencyP95"})
@@ -155,7 +155,7 @@ def _read_limited(target: Target, found: Snapshot) -> tuple[Judgement, ...]:
     if found.rates is None:
         raise RunbookError("Nobody told the rates.", next_step="go on without them")
     uses = limits.read_use(target)
-    settings = {one.name: one.value for one in limits.read_settings(target)}
+    in_force = limit_verdict.make_limits({one.name: one for one in limits.read_settings(target)})
     clause = f"jsonPayload.message={quote(limit_verdict.MESSAGE)}"
     minutes = target.seconds(_LOOK_BACK_S) / 60
     expression = service_filter(target, clause, minutes=minutes)
@@ -174,8 +174,7 @@ def _read_limited(target: Target, found: Snapshot) -> tuple[Judgement, ...]:
                 others=tuple(value for name, value in asked.items() if name not in {tenant, ""}),
                 logged=logged.get(tenant, limit_verdict.Logged()),
             ),
-            settings.get(limits.TENANT_LIMIT, 0.0),
-            settings.get(limits.RUN_LIMIT, float("inf")),
+            in_force,
         )
         for tenant in hit[:_LIMITED_TENANTS]
     )

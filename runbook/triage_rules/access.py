@@ -37,7 +37,7 @@ class AuthFailures:
         many = len(part.tenants) > 1
         who = f"{len(part.tenants)} tenants" if many else "one tenant"
         told = f"{who}: {name_some(list(part.tenants))}"
-        return f"{told}, whose own clients are refused" if _is_accident(part.cause) else told
+        return f"{told}, whose own clients are refused" if part.is_accident else told
 
     def collect_evidence(self, rule: AlertRule, found: Snapshot) -> tuple[str, ...]:  # noqa: ARG002 - a Judge's
         """Return what lies behind the refused keys, largest first, with its reasons."""
@@ -114,7 +114,3 @@ class RateLimited:
 
 def _is_per_tenant(rule: AlertRule) -> bool:
     return "by (tenant_id)" in rule.expression
-
-
-def _is_accident(cause: str) -> bool:
-    return "brute force" not in cause
