@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from staging.bigquery.errors import BigQueryError, invalid, not_found, unsupported
+from staging.bigquery.jobs import MOST_ROWS, Jobs, make_job_id
 from staging.bigquery.resources import render_dataset, render_rows, render_table
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 PREFIX = "/bigquery/v2"
 MAX_BODY_BYTES = 10 * 1024**2
-_MOST_ROWS = 10_000
 _DEFAULT_PAGE = 50
 
 
@@ -32,10 +32,7 @@ class Call:
 
     def number(self, name: str, default: int) -> int:
         """Return a parameter that is a count. Raises BigQueryError `invalid`."""
-        text = self.parameters.get(name, "") or str(default)
-        if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
-            raise invalid(f"Invalid value for {name}: {text}")
-        return int(text)
+        return read_count(self.parameters.get(name, ""), name, default)
 
     def flag(self, name: str) -> bool:
         """Return whether a parameter says true."""
@@ -69,6 +66,7 @@ class BigQuery:
     def __init__(self, store: Store) -> None:
         """Answer from `store`."""
         self.store = store
+        self._jobs = Jobs(store)
         self.methods: Sequence[Method] = (
             Method("datasets.list", "GET", "/projects/{project}/datasets", self._list_datasets),
             Method("datasets.get", "GET", f"{_DATASET}", self._get_dataset),
@@ -76,8 +74,17 @@ class BigQuery:
             Method("tables.get", "GET", _TABLE, self._get_table),
             Method("tabledata.list", "GET", f"{_TABLE}/data", self._list_rows),
             Method("tabledata.insertAll", "POST", f"{_TABLE}/insertAll", self._insert_rows),
+            Method("jobs.query", "POST", _QUERIES, self._query),
+            Method("jobs.getQueryResults", "GET", f"{_QUERIES}/{{job}}", self._get_results),
+            Method("jobs.insert", "POST", _JOBS, self._insert_job),
+            Method("jobs.get", "GET", f"{_JOBS}/{{job}}", self._get_job),
         )
         self._patterns = [(method, method.pattern) for method in self.methods]
+
+    def clear(self) -> None:
+        """Empty every table and forget every job."""
+        self.store.clear()
+        self._jobs.clear()
 
     def answer(
         self, verb: str, path: str, parameters: Mapping[str, str], body: bytes
@@ -130,7 +137,7 @@ class BigQuery:
 
     def _list_rows(self, call: Call) -> dict[str, Any]:
         table = self._find_table(call)
-        limit = min(call.number("maxResults", _MOST_ROWS), _MOST_ROWS)
+        limit = min(call.number("maxResults", MOST_ROWS), MOST_ROWS)
         chosen = call.parameters.get("selectedFields", "")
         names = {name.strip().lower() for name in chosen.split(",") if name.strip()}
         for name in names:
@@ -163,9 +170,64 @@ class BigQuery:
         answer: dict[str, Any] = {"kind": "bigquery#tableDataInsertAllResponse"}
         return answer | ({"insertErrors": _explain(refused, len(rows))} if refused else {})
 
+    def _query(self, call: Call) -> dict[str, Any]:
+        settings = {name: value for name, value in call.body.items() if name not in _OF_QUERY}
+        dry_run = bool(call.body.get("dryRun"))
+        job = self._jobs.run(make_job_id(), settings, dry_run=dry_run)
+        found = self._jobs.render_results(
+            job,
+            start=0,
+            limit=min(read_count(call.body.get("maxResults"), "maxResults"), MOST_ROWS),
+            whole_microseconds=bool((call.body.get("formatOptions") or {}).get(_WHOLE)),
+        )
+        return {"kind": "bigquery#queryResponse", **found}
 
+    def _get_results(self, call: Call) -> dict[str, Any]:
+        found = self._jobs.render_results(
+            self._jobs.find(call.names["job"]),
+            start=call.start,
+            limit=min(call.number("maxResults", MOST_ROWS), MOST_ROWS),
+            whole_microseconds=call.flag(f"formatOptions.{_WHOLE}"),
+        )
+        return {"kind": "bigquery#getQueryResultsResponse", "etag": "", **found}
+
+    def _insert_job(self, call: Call) -> dict[str, Any]:
+        configuration = call.body.get("configuration") or {}
+        settings = configuration.get("query") if isinstance(configuration, dict) else None
+        if not isinstance(settings, dict):
+            raise unsupported("jobs other than queries")
+        reference = call.body.get("jobReference") or {}
+        job_id = str(reference.get("jobId") or make_job_id())
+        dry_run = bool(configuration.get("dryRun"))
+        job = self._jobs.run(job_id, settings, dry_run=dry_run)
+        if dry_run and job.error:
+            raise job.error
+        return self._jobs.render(job)
+
+    def _get_job(self, call: Call) -> dict[str, Any]:
+        return self._jobs.render(self._jobs.find(call.names["job"]))
+
+
+_WHOLE = "useInt64Timestamp"
+# What is said beside a query in jobs.query: how to answer, not what.
+_OF_QUERY = frozenset(
+    {
+        *("kind", "maxResults", "timeoutMs", "dryRun", "formatOptions", "location", "requestId"),
+        *("labels", "jobCreationMode"),
+    }
+)
+_JOBS = "/projects/{project}/jobs"
+_QUERIES = "/projects/{project}/queries"
 _DATASET = "/projects/{project}/datasets/{dataset}"
 _TABLE = f"{_DATASET}/tables/{{table}}"
+
+
+def read_count(value: object, name: str, default: int = MOST_ROWS) -> int:
+    """Return a count, the default when there is none. Raises BigQueryError `invalid`."""
+    text = str(default if value in (None, "") else value)
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise invalid(f"Invalid value for {name}: {text}")
+    return int(text)
 
 
 def _page(items: Sequence[Any], call: Call) -> tuple[Sequence[Any], dict[str, str]]:

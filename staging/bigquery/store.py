@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from staging.bigquery.errors import invalid, not_found
+from staging.bigquery.functions import register
 from staging.bigquery.values import BadValueError, Column, Stored, read_value
 
 if TYPE_CHECKING:
@@ -68,12 +69,16 @@ class Table:
 
 
 class Store:
-    """A project's datasets and tables; `connection` is for queries that only read."""
+    """A project's datasets and tables.
+
+    `connection` runs compiled queries; `failures` keeps what went wrong in their functions.
+    """
 
     def __init__(self, project: str, tenants: Sequence[str]) -> None:
         """Create `metadata.x_meta_api_keys` and one table of runs for each tenant, all empty."""
         self.project = project
         self.connection = sqlite3.connect(":memory:", check_same_thread=False)
+        self.failures = register(self.connection)
         self._tables: dict[tuple[str, str], Table] = {}
         self._add(Table(METADATA_DATASET, KEYS_TABLE, KEYS_COLUMNS, KEPT_KEYS))
         for tenant in tenants:
@@ -170,6 +175,19 @@ class Store:
         """Return how many rows a table holds."""
         query = f"SELECT COUNT(*) FROM {table.quoted}"  # noqa: S608 - our own name
         return int(self.connection.execute(query).fetchone()[0])
+
+    def column_bytes(self, table: Table, name: str) -> int:
+        """Return the logical size of a column, by BigQuery's table of data type sizes."""
+        column = table.column(name)
+        if column is None:
+            return 0
+        form = {"STRING": "LENGTH(CAST({} AS BLOB)) + 2", "BOOLEAN": "1"}.get(column.kind, "8")
+        value = quote(column.name)
+        query = (
+            f"SELECT SUM(CASE WHEN {value} IS NULL THEN 0"  # noqa: S608 - our own names
+            f" ELSE {form.format(value)} END) FROM {table.quoted}"
+        )
+        return int(self.connection.execute(query).fetchone()[0] or 0)
 
     def rows(self, table: Table, limit: int, start: int = 0) -> list[Row]:
         """Return at most `limit` rows from place `start` on, the newest first.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def render_value(value: Stored, kind: Kind, *, whole_microseconds: bool = False)
 
 
 def _render_seconds(moment_us: int) -> str:
-    digits, _, exponent = f"{moment_us / 10**6:.16e}".partition("e")
-    return f"{float(digits)!r}E{int(exponent)}"
+    digits, _, exponent = f"{Decimal(moment_us).scaleb(-6).normalize():E}".partition("E")
+    return f"{digits if '.' in digits else f'{digits}.0'}E{int(exponent)}"
 
 
 def _read_string(value: object) -> str:

@@ -57,7 +57,7 @@ class DatabaseServer:
     def reset(self) -> None:
         """Empty every table, and be quick."""
         self._read_delay_s = 0.0
-        self.store.clear()
+        self.bigquery.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
