@@ -13,6 +13,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from staging.service.process import set_process_name
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,8 +24,9 @@ REAL_CPU_SECOND: Final = 40
 _LOWEST_PRIORITY: Final = 19
 # One hashing takes about a millisecond, most of it without the lock.
 _TABLE: Final = 1024 * 1024
-# A thread that did not say for so long that it goes on has ended.
-_SAYS_EVERY_S: Final = 0.5
+# A thread that did not say for so long that it goes on has ended; on a busy host, where it comes
+# last, a round takes a second at times.
+_LASTS_S: Final = 3.0
 # What the loop takes; its pauses leave the rest.
 _POLL_SHARE: Final = 0.87
 
@@ -40,7 +43,7 @@ class _Pace:
 
     def keep(self) -> None:
         used = time.thread_time()
-        self._capacity.take_idle(self._share, _SAYS_EVERY_S)
+        self._capacity.take_idle(self._share, _LASTS_S)
         # A wait that profilers know for one: at this priority its end often waits for the host.
         self._never.wait((used - self._used) * REAL_CPU_SECOND / (self._share * self._capacity.cpu))
         self._used = used
@@ -76,7 +79,11 @@ def checksum_segment(segment: bytes) -> str:
 def start_thread(work: Callable[[Capacity], None]) -> Callable[[Capacity], None]:
     """Return what runs `work` in a thread of its own, for as long as the process lives."""
 
+    def run(capacity: Capacity) -> None:
+        set_process_name(work.__name__)
+        work(capacity)
+
     def start(capacity: Capacity) -> None:
-        threading.Thread(target=work, args=(capacity,), name=work.__name__, daemon=True).start()
+        threading.Thread(target=run, args=(capacity,), name=work.__name__, daemon=True).start()
 
     return start

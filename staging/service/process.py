@@ -30,5 +30,8 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def set_process_name(name: str) -> None:
-    """Set the name that `ps -o comm` and `top` show, cut to the kernel's 15 bytes."""
+    """Set the name that `ps -o comm` and `top` show, cut to the kernel's 15 bytes.
+
+    It is the calling thread's: the process's own name is that of its first thread.
+    """
     _call_prctl(_PR_SET_NAME, name.encode()[:_NAME_BYTES])
