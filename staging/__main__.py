@@ -42,8 +42,10 @@ def _run(options: argparse.Namespace, directory: StagingDirectory) -> int:
     if options.foreground:
         from staging.supervisor_run import run_supervisor  # noqa: PLC0415
 
-        return run_supervisor(directory, options.rules, options.time_scale, options.progress_fd)
-    client.start(directory, options.rules, options.time_scale, _say)
+        return run_supervisor(
+            directory, options.rules, options.time_scale, options.progress_fd, options.seed
+        )
+    client.start(directory, options.rules, options.time_scale, _say, options.seed)
     return 0
 
 
@@ -67,6 +69,7 @@ def _build_parser() -> argparse.ArgumentParser:
             command.add_argument("--rules", type=Path, default=Path("checks/alerts.yml"))
             command.add_argument("--time-scale", type=_positive, default=60.0)
         if name == "up":
+            command.add_argument("--seed", type=int, default=0, help="what chance the load has")
             command.add_argument("--foreground", action="store_true", help="do not detach")
             command.add_argument("--progress-fd", type=int, help=argparse.SUPPRESS)
         if name == "status":

@@ -70,6 +70,8 @@ class Settings:
     rules: str
     routes: str
     time_scale: float
+    seed: int = 0
+    """What chance it is: the same draws the same load."""
 
 
 class Supervisor:
@@ -303,7 +305,7 @@ class Supervisor:
 
     async def _start_load(self, addresses: Addresses) -> Load:
         keys = self._settings.directory.path / "api-keys.json"
-        load = Load(addresses.url("service"), keys)
+        load = Load(addresses.url("service"), keys, seed=self._settings.seed)
         self._cleanup.push_async_callback(load.close)
         await load.open()
         self._watch(load.watch)

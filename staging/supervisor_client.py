@@ -30,7 +30,11 @@ class StagingError(Exception):
 
 
 def start(
-    directory: StagingDirectory, rules: Path, time_scale: float, say: Callable[[str], None]
+    directory: StagingDirectory,
+    rules: Path,
+    time_scale: float,
+    say: Callable[[str], None],
+    seed: int = 0,
 ) -> None:
     """Start a supervisor in the background and return when it is ready; ok when one runs already.
 
@@ -45,7 +49,8 @@ def start(
     reading, writing = os.pipe()
     arguments = [
         *("up", "--foreground", "--dir", str(directory.path), "--rules", str(rules.resolve())),
-        *("--time-scale", f"{time_scale:g}", "--progress-fd", str(writing)),
+        *("--time-scale", f"{time_scale:g}", "--seed", str(seed)),
+        *("--progress-fd", str(writing)),
     ]
     with directory.log.open("ab") as log:
         process = subprocess.Popen(
@@ -175,7 +180,8 @@ def describe(status: dict[str, Any]) -> str:
     endpoints = status["endpoints"]
     load = status["load"]
     lines = [
-        f"staging at time scale {status['time_scale']:g}, up for {status['uptime_s']:.0f} s",
+        f"staging on {status['platform']} at time scale {status['time_scale']:g},"
+        f" up for {status['uptime_s']:.0f} s",
         f"{len(status['processes'])} processes with {status['pss_mb']:.0f} MB",
         f"faults: {', '.join(status['faults']) or 'none'}",
         "traffic: " + ", ".join(f"{name} {share} %" for name, share in status["traffic"].items()),

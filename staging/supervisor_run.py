@@ -25,7 +25,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def run_supervisor(
-    directory: StagingDirectory, rules: Path, time_scale: float, progress_fd: int | None
+    directory: StagingDirectory,
+    rules: Path,
+    time_scale: float,
+    progress_fd: int | None,
+    seed: int = 0,
 ) -> int:
     """Run a staging in this process until it is told to stop; return the exit code.
 
@@ -40,7 +44,7 @@ def run_supervisor(
         text = rules.read_text(encoding="utf-8")
         scale_rules(text, time_scale)
         routes = rules.with_name(ROUTES).read_text(encoding="utf-8")
-        asyncio.run(_run(Settings(directory, text, routes, time_scale), report))
+        asyncio.run(_run(Settings(directory, text, routes, time_scale, seed), report))
     except AlreadyRunningError as error:
         report(f"error: {error}")
     except (UnscalableRuleError, NoAddressError, ProcessFailedError, OSError) as error:
