@@ -7,7 +7,6 @@ limit as it has instances.
 from __future__ import annotations
 
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RUN_PATH = "/api/v1/pipelines/run/{pipeline_id}"
-_PARTS = 60
 _MINUTE_S = 60
 _HOUR_WINDOWS = 60
+# Windows that open one after the other turn far from one another: many addresses, each of which may
+# try once a window, do not try all at once.
+_GOLDEN_RATIO = 0.618034
 # Windows in which nothing happened any more are dropped when this many others were opened.
 _SWEEP_EVERY = 256
 
@@ -43,35 +44,51 @@ class RateLimits:
 
 
 class SlidingWindow:
-    """What happened in the last `length_s` seconds, counted to a sixtieth of them."""
+    """What happened in the last `length_s` seconds, taken from two counts.
 
-    __slots__ = ("_counts", "_part_s", "_total")
+    Of the fixed window before the current one counts the share that the sliding one still covers.
+    So a limit that is reached goes on letting through its rate, where a list of moments would let
+    nothing through until the first burst is a window old, and then let the next one through.
+    """
 
-    def __init__(self, length_s: float) -> None:
-        """Start empty."""
-        self._part_s = length_s / _PARTS
-        self._counts: deque[tuple[int, int]] = deque()
-        self._total = 0
+    __slots__ = ("_before", "_current", "_length_s", "_phase", "_place")
 
-    def count(self, now: float) -> int:
-        """Return how often `add` was called within the window."""
-        oldest = int(now / self._part_s) - _PARTS
-        while self._counts and self._counts[0][0] <= oldest:
-            self._total -= self._counts.popleft()[1]
-        return self._total
+    def __init__(self, length_s: float, phase: float) -> None:
+        """Start empty; `phase`, a share of the length, is where its fixed windows begin."""
+        self._length_s = length_s
+        self._phase = phase
+        self._place = 0
+        self._before = 0
+        self._current = 0
+
+    def count(self, now: float) -> float:
+        """Return how often `add` was called within the window, about."""
+        passed = self._advance(now)
+        return self._before * (1 - passed) + self._current
 
     def add(self, now: float) -> None:
         """Count one more."""
-        part = int(now / self._part_s)
-        before = self._counts.pop()[1] if self._counts and self._counts[-1][0] == part else 0
-        self._counts.append((part, before + 1))
-        self._total += 1
+        self._advance(now)
+        self._current += 1
 
-    def seconds_to_room(self, now: float) -> float:
-        """Return when the oldest of the window will have left it, in seconds from `now`."""
-        if not self._counts:
+    def seconds_to_room(self, now: float, capacity: int) -> float:
+        """Return in how many seconds the count will have fallen below `capacity`."""
+        covered = 1 - self._advance(now)
+        if self._before * covered + self._current < capacity:
             return 0.0
-        return (self._counts[0][0] + _PARTS + 1) * self._part_s - now
+        if self._current < capacity:
+            return (covered - (capacity - self._current) / self._before) * self._length_s
+        return (covered + 1 - capacity / self._current) * self._length_s
+
+    def _advance(self, now: float) -> float:
+        """Enter the fixed window of `now`, and return which share of it has passed."""
+        place, passed = divmod(now / self._length_s + self._phase, 1)
+        steps = int(place) - self._place
+        if steps:
+            self._before = self._current if steps == 1 else 0
+            self._current = 0
+            self._place = int(place)
+        return passed
 
 
 class _Use(NamedTuple):
@@ -109,7 +126,7 @@ class RateLimiter:
         tenant = uses[0]
         for use in uses:
             if use.window.count(now) >= use.capacity:
-                wait_s = use.window.seconds_to_room(now)
+                wait_s = use.window.seconds_to_room(now, use.capacity)
                 raise RateLimitedError(use.name, tenant.limit, self._left(tenant, now), wait_s)
         for use in uses:
             use.window.add(now)
@@ -123,7 +140,9 @@ class RateLimiter:
         now = self._clock()
         use = self._use("admin_tenants", source_ip, self._limits.admin_tenants)
         if use.window.count(now) >= use.capacity:
-            raise RateLimitedError(use.name, use.limit, 0, use.window.seconds_to_room(now))
+            raise RateLimitedError(
+                use.name, use.limit, 0, use.window.seconds_to_room(now, use.capacity)
+            )
         use.window.add(now)
 
     def check_source(self, source_ip: str) -> None:
@@ -132,8 +151,9 @@ class RateLimiter:
         if window is None or not self._limits.auth_failures:
             return
         now = self._clock()
-        if window.count(now) >= self._fit(self._limits.auth_failures):
-            raise AuthThrottledError(window.seconds_to_room(now))
+        capacity = self._fit(self._limits.auth_failures)
+        if window.count(now) >= capacity:
+            raise AuthThrottledError(window.seconds_to_room(now, capacity))
 
     def note_auth_failure(self, source_ip: str) -> None:
         """Count a refused key of this address."""
@@ -156,14 +176,15 @@ class RateLimiter:
         return max(1, int(limit * self._limits.window_s / _MINUTE_S))
 
     def _left(self, use: _Use, now: float) -> int:
-        free = max(0, use.capacity - use.window.count(now))
+        free = max(0.0, use.capacity - use.window.count(now))
         return int(free * _MINUTE_S / self._limits.window_s)
 
     def _open(self, name: str, key: str, length_s: float) -> SlidingWindow:
         window = self._windows.get((name, key))
         if window is None:
             self._sweep()
-            window = self._windows[name, key] = SlidingWindow(length_s)
+            phase = self._opened * _GOLDEN_RATIO % 1
+            window = self._windows[name, key] = SlidingWindow(length_s, phase)
         return window
 
     def _sweep(self) -> None:

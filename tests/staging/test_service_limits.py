@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from staging.service.errors import AuthThrottledError, RateLimitedError
 from staging.service.limits import RateLimiter, RateLimits, SlidingWindow
 from tests.staging.service_support import serve_rig, sum_samples, wait_until
 
@@ -228,14 +229,53 @@ def test_a_senseless_setting_keeps_the_container_from_starting(
 
 
 def test_a_window_slides() -> None:
-    window = SlidingWindow(60.0)
-    for moment in (100.0, 100.2, 130.0):
+    window = SlidingWindow(60.0, phase=0.0)
+    for moment in (60.0, 61.0, 119.0):
         window.add(moment)
-    assert window.count(159.9) == 3
-    assert window.count(161.1) == 1
-    assert 0 < window.seconds_to_room(161.1) <= 31
-    assert window.count(191.1) == 0
-    assert window.seconds_to_room(191.1) == 0
+    assert window.count(119.9) == 3
+    assert window.count(150.0) == pytest.approx(1.5)
+    assert window.seconds_to_room(150.0, 1) == pytest.approx(10.0)
+    assert window.count(160.0) == pytest.approx(1.0)
+    window.add(160.0)
+    assert window.seconds_to_room(160.0, 1) == pytest.approx(20.0)
+    assert window.count(240.0) == 0
+    assert window.seconds_to_room(240.0, 1) == 0
+
+
+@pytest.mark.parametrize(("asked", "limit"), [(18, 14), (60, 14), (7, 14)])
+def test_a_limit_lets_its_rate_through_at_any_time(asked: int, limit: int) -> None:
+    """A limit that lets bursts through makes an alert on its refusals come and go."""
+    now = [1000.0]
+    limits = RateLimits(tenant=limit * 60, tenant_hour=10**6, overall=10**6, window_s=10)
+    limiter = RateLimiter(limits, clock=lambda: now[0])
+    passed: Counter[int] = Counter()
+    for number in range(asked * 60):
+        now[0] = 1000 + number / asked
+        try:
+            limiter.admit(TENANT, TARGET)
+        except RateLimitedError:
+            continue
+        passed[int(now[0] - 1000) // 2] += 1
+    seldom, most = min(passed[part] for part in range(10, 30)), max(passed.values())
+    assert seldom >= 2 * min(asked, limit) - 3
+    assert most <= 2 * asked
+
+
+def test_many_addresses_do_not_try_all_at_once() -> None:
+    """Each may try once a window; their tries spread over it."""
+    now = [1000.0]
+    limiter = RateLimiter(RateLimits(auth_failures=6, window_s=10), clock=lambda: now[0])
+    tries: Counter[int] = Counter()
+    for number in range(50 * 60):
+        now[0] = 1000 + number / 50
+        address = f"127.0.{100 + number % 16}.66"
+        try:
+            limiter.check_source(address)
+        except AuthThrottledError:
+            continue
+        limiter.note_auth_failure(address)
+        tries[int(now[0] - 1000) // 2] += 1
+    assert all(2 <= tries[part] <= 5 for part in range(10, 30)), tries
 
 
 def test_addresses_that_went_silent_are_forgotten() -> None:
