@@ -46,6 +46,8 @@ def vendor_environment(staging: Embedded) -> dict[str, str]:
         "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         "CLOUDSDK_SURVEY_DISABLE_PROMPTS": "true",
         "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
+        # By host and port alone it would take one staging's kinds for another's.
+        "KUBECACHEDIR": str(staging.directory / "kubectl-by-hand"),
         "CLOUDSDK_PROXY_TYPE": "http_no_tunnel",
         "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
         "CLOUDSDK_PROXY_PORT": port,

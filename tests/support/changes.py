@@ -1,0 +1,33 @@
+"""A change that is tried twice, by its task and by hand, and what each leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.embedded import Embedded
+from tests.support.store import read_store
+
+CLOUD_RUN, KUBERNETES = "cloud_run", "kubernetes"
+
+
+def prepare_nothing(_staging: Embedded) -> list[str]:
+    """Start from the baseline."""
+    return []
+
+
+@dataclass(frozen=True)
+class Case:
+    """One change in one state of the service.
+
+    Attributes:
+        prepare: Brings the state about, and returns further arguments of the step.
+        read: Returns what is left behind, without what differs between any two runs.
+    """
+
+    step: str
+    prepare: Callable[[Embedded], list[str]] = prepare_nothing
+    arguments: list[str] = field(default_factory=list)
+    platform: str = CLOUD_RUN
+    read: Callable[[Embedded], Any] = read_store
