@@ -19,7 +19,7 @@ ROLLOUT_TENANTS = ("cobalt_media", "delta_grid_energy", "evergreen_health")
 GUESSED_TENANT = "blue_harbor_bank"
 POLLING_TENANT = "willow_press"
 POLLING_RATE = 60.0
-SPIKE_FACTOR = 2.0
+SPIKE_FACTOR = 2.2
 _MINUTE_S = 60
 _YEAR_S = 365 * 86_400
 
@@ -119,8 +119,8 @@ ACCESS_FAULTS = (
     ),
     Fault(
         "tenant-spike",
-        "The largest tenant sends twice as much as usual, to all its endpoints, which is above its"
-        " limit; its clients try what was refused again at once, up to three times.",
+        "The largest tenant sends more than twice its usual, to all its endpoints, and that is above"
+        " its limit; its clients try what was refused again at once, up to three times.",
         "RateLimitExceeded",
         _double_largest,
         _calm_largest,

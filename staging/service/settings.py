@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 PORT = 8000
 
 # Embedded staging's own limits: a tenant of its load sends more than production's 100 a minute, and
-# nobody waits a minute there for a window to pass.
+# nobody waits a minute there for a window to pass. Two instances let 13 requests a second of a
+# tenant through: the largest one's usual 9 stay below that by more than chance, its spike does not.
 EMBEDDED_LIMITS = {
-    "RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE": "420",
+    "RATE_LIMIT_TENANT_REQUESTS_PER_MINUTE": "390",
     "RATE_LIMIT_TENANT_REQUESTS_PER_HOUR": "100000",
     "RATE_LIMIT_GLOBAL_REQUESTS_PER_MINUTE": "100000",
-    "RATE_LIMIT_PIPELINE_RUN_PER_MINUTE": "420",
+    "RATE_LIMIT_PIPELINE_RUN_PER_MINUTE": "390",
     "RATE_LIMIT_ADMIN_TENANTS_PER_MINUTE": "120",
     "RATE_LIMIT_WINDOW_SECONDS": "10",
 }
