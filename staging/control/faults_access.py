@@ -119,8 +119,8 @@ ACCESS_FAULTS = (
     ),
     Fault(
         "tenant-spike",
-        "The largest tenant sends more than twice its usual, to all its endpoints, and that is above"
-        " its limit; its clients try what was refused again at once, up to three times.",
+        "The largest tenant sends more than twice its usual, to all its endpoints: more than its"
+        " limit. Its clients try what was refused again at once, up to three times.",
         "RateLimitExceeded",
         _double_largest,
         _calm_largest,
