@@ -39,10 +39,11 @@ def main() -> None:
     os.chdir(REPOSITORY)
     from invoke.main import program  # noqa: PLC0415 - the path to the repository is set above
 
-    from runbook.changes import change, cloud_run_requests  # noqa: PLC0415
+    from runbook.changes import change, cloud_run_requests, kubernetes_requests  # noqa: PLC0415
 
-    module = cloud_run_requests if name == "send_patch" else change
-    setattr(module, name, wrap(getattr(module, name), signal.Signals[number], moment))
+    sent = name == "send_patch"
+    for module in (cloud_run_requests, kubernetes_requests) if sent else (change,):
+        setattr(module, name, wrap(getattr(module, name), signal.Signals[number], moment))
     program.run(["invoke", *arguments])
 
 

@@ -148,6 +148,17 @@ def test_an_older_setting_behind_a_pin_is_taken_back_alone(tmp_path: Path) -> No
     assert patch_of(back).traffic == [{"revision": f"{SERVICE}-undo-ddd", "percent": 100}]
 
 
+def test_a_newer_setting_goes_back_after_an_older_one_went(tmp_path: Path) -> None:
+    """Its own copy is gone by then, and its value is there: in the copy that the undo made."""
+    pinned = make_state(traffic=[by_name(GOOD)], served={GOOD: 100})
+    change = keep(tmp_path, plan(pinned, {PER_MINUTE: "1200"}))
+    left = with_env((settings.TENANT_PER_MINUTE, "1200"))
+    state = serve(left, NEWER, traffic=[by_name(NEWER)])
+    back = undo(state, change, {NEWER: make_revision(NEWER, left)})
+    assert patch_of(back).copy_of == NEWER
+    assert patch_of(back).settings == {PER_MINUTE: None}
+
+
 def test_two_blocked_tenants_are_taken_back_in_any_order(tmp_path: Path) -> None:
     """The list is shared, the changes are not."""
     first = keep(tmp_path, plan(serve(with_env()), {"blocked.acme": True}))
