@@ -228,6 +228,8 @@ def _is_running(pid: int) -> bool:
 def _build_target(name: str, entry: dict[str, Any]) -> Target:
     try:
         networks = _parse_networks(entry.pop("known_addresses", None) or {})
+        if entry.get("kubeconfig"):
+            entry["kubeconfig"] = str(Path(entry["kubeconfig"]).expanduser())
         target = Target(name=name, **entry, known_addresses=networks)
         time_scale = float(target.time_scale)
     except (TypeError, ValueError, AttributeError) as error:

@@ -93,6 +93,13 @@ def test_production_is_protected_and_speaks_to_google_alone() -> None:
     assert (target.api, target.control, target.time_scale) == (None, None, 1.0)
 
 
+def test_a_kubeconfig_lies_in_ones_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    target = load_target("production")
+    assert target.kubeconfig == str(tmp_path / ".kube" / "config")
+    assert target.kube_context.startswith("gke_")
+
+
 def test_plain_http_is_for_this_machine_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
