@@ -26,7 +26,11 @@ _KUBECTL = "kubectl --kubeconfig={kubeconfig} --context={kube_context} --namespa
         "cloud_run": "gcloud run services update {service} --project={project} --region={region}"
         " --min-instances={min_instances} --max-instances={max_instances} --cpu={cpu}"
         " --memory={memory}",
-        "kubernetes": f"{_KUBECTL} scale deployment/{{deployment}} --replicas={{replicas}}",
+        "kubernetes": (
+            f"{_KUBECTL} scale deployment/{{deployment}} --replicas={{replicas}}",
+            f"{_KUBECTL} set resources deployment/{{deployment}} --containers=app"
+            " --limits=cpu={cpu},memory={memory} --requests=cpu={cpu},memory={memory}",
+        ),
     },
     changes="platform",
     example={"min_instances": 10, "max_instances": 20, "replicas": 10},

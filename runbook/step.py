@@ -171,7 +171,8 @@ class RunbookTask(Task["Callable[..., Any]"]):
 
         `platform` is the target's own where it is not given; no lines where the step has none
         there. A template is cut into words before its fields are filled in, so no value can add a
-        word; a word whose field is None is left out. Without arguments those of the example count.
+        word; a word whose field is None is left out, and with it a line that none of its options
+        is given for. Without arguments those of the example count.
 
         Raises:
             KeyError: A template names a field that neither target nor step has.
@@ -181,7 +182,14 @@ class RunbookTask(Task["Callable[..., Any]"]):
         return [
             [word.format(**fields) for word in shlex.split(line) if _is_filled(word, fields)]
             for line in lines
+            if self._is_wanted(line, fields)
         ]
+
+    def _is_wanted(self, line: str, fields: Mapping[str, Any]) -> bool:
+        options = [
+            name for _, name, _, _ in Formatter().parse(line) if name and name in self._parameters
+        ]
+        return not options or any(fields[name] is not None for name in options)
 
     def by_hand_lines(
         self,

@@ -226,7 +226,7 @@ def _summarise(change: Change, now: Mapping[str, Any], wanted: Mapping[str, Any]
     if not wanted:
         return f"{change.step} {change.id} leaves nothing to take back."
     told = "; ".join(
-        f"{name} from {describe_field(name, now[name])} to {describe_field(name, value)}"
+        f"{settings.name_field(name)} from {describe_field(name, now[name])} to {describe_field(name, value)}"
         for name, value in wanted.items()
     )
     return f"Take back {change.step} {change.id}: {told}."

@@ -86,13 +86,7 @@ def plan_rollback(
         UsageError: There is no such ReplicaSet.
         RefusedError: It is the one in force, and that is not what an earlier rollback left.
     """
-    names = [revision.name for revision in state.cluster.revisions]
-    if to not in names:
-        raise UsageError(
-            f"{state.name} has no ReplicaSet {to}. Nothing was changed.",
-            next_step=f"invoke assess.revisions (there are {', '.join(names[:5])})",
-            subject=to,
-        )
+    _require_known(state, to)
     if to == state.template and not force:
         raise RefusedError(
             f"{to} is what is rolled out already, so a rollback to it mends nothing. Nothing was"
@@ -137,13 +131,6 @@ def plan_undo(
     if "template" in wanted:
         _require_template(state, wanted["template"])
     patch = _make_patch(state, wanted, emptied=change.intent.detail.get("emptied"))
-    told = "; ".join(
-        f"{name_field(n)} from {describe_field(n, now[n])} to {describe_field(n, value)}"
-        for n, value in wanted.items()
-    )
-    summary = f"Take back {change.step} {change.id}: {told}."
-    if not wanted:
-        summary = f"{change.step} {change.id} leaves nothing to take back."
     return _make_plan(
         target,
         state,
@@ -151,10 +138,20 @@ def plan_undo(
         change.id,
         after=now | wanted,
         patch=patch,
-        summary=summary,
+        summary=_summarise_undo(change, now, wanted),
         mends=False,
         undoes=change.id,
     )
+
+
+def _summarise_undo(change: Change, now: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    if not wanted:
+        return f"{change.step} {change.id} leaves nothing to take back."
+    told = "; ".join(
+        f"{name_field(n)} from {describe_field(n, now[n])} to {describe_field(n, value)}"
+        for n, value in wanted.items()
+    )
+    return f"Take back {change.step} {change.id}: {told}."
 
 
 def name_field(name: str) -> str:
@@ -264,6 +261,16 @@ def _make_plan(
         by_hand=make_lines(target, state, patch),
         **more,
     )
+
+
+def _require_known(state: DeploymentState, name: str) -> None:
+    names = [revision.name for revision in state.cluster.revisions]
+    if name not in names:
+        raise UsageError(
+            f"{state.name} has no ReplicaSet {name}. Nothing was changed.",
+            next_step=f"invoke assess.revisions (there are {', '.join(names[:5])})",
+            subject=name,
+        )
 
 
 def _require_template(state: DeploymentState, name: str) -> None:

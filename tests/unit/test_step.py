@@ -205,7 +205,7 @@ def test_a_change_without_a_dry_run_cannot_be_written() -> None:
 def test_every_step_renders_its_lines_for_every_target() -> None:
     for name, found in catalogue.steps().items():
         for argv in found.by_hand_argv(make_target()):
-            assert argv[0] in {"gcloud", "curl", "kubectl", "bq"}, name
+            assert argv[0] in {"gcloud", "curl", "kubectl", "bq", "install"}, name
             assert not any("{" in word and "job=" not in word for word in argv), (name, argv)
 
 
@@ -219,7 +219,10 @@ def test_a_step_is_known_by_its_qualified_name() -> None:
 @step(
     by_hand={
         "cloud_run": "gcloud run {service} --min={least} --cpu={cpu}",
-        "kubernetes": ("kubectl --context={kube_context} scale {deployment} --replicas={least}",),
+        "kubernetes": (
+            "kubectl --context={kube_context} scale {deployment} --replicas={least}",
+            "kubectl --context={kube_context} set resources {deployment} --limits=cpu={cpu}",
+        ),
     },
     example={"least": 10, "stamp": "x"},
 )
@@ -239,6 +242,12 @@ def test_lines_by_hand_are_those_of_the_platform() -> None:
 
 def test_an_example_stands_aside_for_what_is_given() -> None:
     assert grow.by_hand_lines(make_target(), cpu="4") == ["gcloud run api --cpu=4"]
+
+
+def test_a_line_without_an_option_that_is_given_is_left_out() -> None:
+    target = make_target(kube_context="embedded")
+    [line] = grow.by_hand_lines(target, platform="kubernetes", cpu="4")
+    assert line == "kubectl --context=embedded set resources api --limits=cpu=4"
 
 
 def test_a_word_that_python_forbids_is_a_flag_all_the_same() -> None:
