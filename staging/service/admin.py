@@ -59,10 +59,8 @@ async def issue_key(runtime: Runtime, exchange: Exchange) -> dict[str, object]:
 async def list_keys(runtime: Runtime, exchange: Exchange) -> dict[str, object]:
     """Return the tenant's keys without what opens anything, the newest first."""
     tenant_id = _find_tenant(exchange)
-    keys = [key.to_row() for key in await _read_keys(runtime, tenant_id)]
-    hidden = {"key_hash", "tenant_id"}
-    shown = [{name: key[name] for name in KEY_COLUMNS if name not in hidden} for key in keys]
-    return {"tenant_id": tenant_id, "api_keys": shown}
+    keys = [_show(key) for key in await _read_keys(runtime, tenant_id)]
+    return {"tenant_id": tenant_id, "api_keys": keys}
 
 
 async def revoke_key(runtime: Runtime, exchange: Exchange) -> dict[str, object]:
@@ -104,6 +102,12 @@ async def _read_keys(runtime: Runtime, tenant_id: str) -> list[ApiKey]:
     rows = await runtime.database.list_rows(KEYS_DATASET, KEYS_TABLE, KEY_COLUMNS, MAX_KEYS)
     keys = [key for key in map(ApiKey.from_row, rows) if key.tenant_id == tenant_id]
     return sorted(keys, key=lambda key: key.created_at, reverse=True)
+
+
+def _show(key: ApiKey) -> dict[str, object]:
+    row = key.to_row()
+    shown = {name: row[name] for name in ("key_id", "key_prefix", "created_at", "expires_at")}
+    return {**shown, "is_active": key.is_active}
 
 
 def _log(exchange: Exchange, message: str, key: ApiKey) -> None:

@@ -130,7 +130,7 @@ def test_key_is_issued_listed_and_revoked(tmp_path: Path) -> None:
             assert await wait_for_key(rig, other, issued["api_key"], 200) < 0.6
             assert await try_key(rig, other, rig.keys[TENANT]) == 200
             listed = json.loads((await ask_admin(rig, other)).body)["api_keys"]
-            assert [key["is_active"] for key in listed] == ["true", "true"]
+            assert [key["is_active"] for key in listed] == [True, True]
             assert listed[0]["key_id"] == issued["key_id"]
             assert "key_hash" not in listed[0]
             answer = await ask_admin(rig, other, f"{KEYS}/{issued['key_id']}", method="DELETE")
@@ -176,7 +176,7 @@ def test_a_senseless_order_changes_nothing(
             answer = await ask_admin(rig, instance, target, method=method, body=body)
             assert answer.status == status, answer.body
             listed = json.loads((await ask_admin(rig, instance)).body)["api_keys"]
-            assert [key["is_active"] for key in listed] == ["true"]
+            assert [key["is_active"] for key in listed] == [True]
 
     asyncio.run(check())
 
