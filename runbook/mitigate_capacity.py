@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from runbook.changes.settings import Wish
     from runbook.report import Report
 
+_LIMITS = "--containers=app --limits=cpu={cpu},memory={memory} --requests=cpu={cpu},memory={memory}"
 _KUBECTL = "kubectl --kubeconfig={kubeconfig} --context={kube_context} --namespace={namespace}"
 
 
@@ -28,8 +29,7 @@ _KUBECTL = "kubectl --kubeconfig={kubeconfig} --context={kube_context} --namespa
         " --memory={memory}",
         "kubernetes": (
             f"{_KUBECTL} scale deployment/{{deployment}} --replicas={{replicas}}",
-            f"{_KUBECTL} set resources deployment/{{deployment}} --containers=app"
-            " --limits=cpu={cpu},memory={memory} --requests=cpu={cpu},memory={memory}",
+            f"{_KUBECTL} set resources deployment/{{deployment}} {_LIMITS}",
         ),
     },
     changes="platform",

@@ -226,7 +226,7 @@ def _summarise(change: Change, now: Mapping[str, Any], wanted: Mapping[str, Any]
     if not wanted:
         return f"{change.step} {change.id} leaves nothing to take back."
     told = "; ".join(
-        f"{settings.name_field(name)} from {describe_field(name, now[name])} to {describe_field(name, value)}"
-        for name, value in wanted.items()
+        f"{settings.name_field(n)} from {describe_field(n, now[n])} to {describe_field(n, value)}"
+        for n, value in wanted.items()
     )
     return f"Take back {change.step} {change.id}: {told}."
