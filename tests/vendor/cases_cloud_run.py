@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.changes import Case
+from tests.support.changes import Case, prepare_known_tenant
 from tests.support.embedded import Embedded
 from tests.support.store import deploy_bad_revision, find_serving, pin_traffic
 
@@ -28,13 +28,12 @@ def prepare_block(staging: Embedded) -> list[str]:
     """Start from another tenant that is blocked already."""
     done = staging.invoke("mitigate.block-tenant", "--tenant=acme_logistics", "--force")
     assert done.returncode == 0, done.output
-    return []
+    return prepare_known_tenant(staging)
 
 
 SCALE = ["--min-instances=4", "--max-instances=12"]
 SIZE = ["--cpu=4", "--memory=8Gi"]
 LIMITS = ["--requests-per-minute=1200", "--auth-failures-per-minute=6"]
-BLOCK = ["--tenant=willow_press"]
 CASES = {
     "rollback": Case("mitigate.rollback", prepare_bad_revision),
     "restart": Case("mitigate.restart"),
@@ -53,6 +52,6 @@ CASES = {
     "set-rate-limit-pinned": Case(
         "mitigate.set-rate-limit", prepare_pin_after_bad_revision, LIMITS
     ),
-    "block-tenant": Case("mitigate.block-tenant", arguments=BLOCK),
-    "block-second-tenant": Case("mitigate.block-tenant", prepare_block, BLOCK),
+    "block-tenant": Case("mitigate.block-tenant", prepare_known_tenant),
+    "block-second-tenant": Case("mitigate.block-tenant", prepare_block),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.support.changes import KUBERNETES, Case, prepare_nothing
+from tests.support.changes import KUBERNETES, Case, prepare_known_tenant, prepare_nothing
 from tests.support.deployment_store import NUMBER, read_deployment_store
 from tests.support.embedded import Embedded
 from tests.support.waiting import wait_until
@@ -30,11 +30,10 @@ def prepare_block(staging: Embedded) -> list[str]:
     """Start from another tenant that is blocked already."""
     done = staging.invoke("mitigate.block-tenant", "--tenant=acme_logistics", "--force")
     assert done.returncode == 0, done.output
-    return []
+    return prepare_known_tenant(staging)
 
 
 LIMITS = ["--requests-per-minute=1200", "--auth-failures-per-minute=6"]
-BLOCK = ["--tenant=willow_press"]
 SIZE = ["--cpu=4", "--memory=8Gi"]
 CASES = {
     "rollback-kubernetes": on_kubernetes("mitigate.rollback", prepare_bad_template),
@@ -44,6 +43,6 @@ CASES = {
     "set-timeout-kubernetes": on_kubernetes("mitigate.set-timeout", arguments=["--seconds=30"]),
     "enable-caching-kubernetes": on_kubernetes("mitigate.enable-caching"),
     "set-rate-limit-kubernetes": on_kubernetes("mitigate.set-rate-limit", arguments=LIMITS),
-    "block-tenant-kubernetes": on_kubernetes("mitigate.block-tenant", arguments=BLOCK),
-    "block-second-tenant-kubernetes": on_kubernetes("mitigate.block-tenant", prepare_block, BLOCK),
+    "block-tenant-kubernetes": on_kubernetes("mitigate.block-tenant", prepare_known_tenant),
+    "block-second-tenant-kubernetes": on_kubernetes("mitigate.block-tenant", prepare_block),
 }
