@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runbook.profile_page import Recording
     from runbook.profile_stacks import Frame, Function
 
-_MAX_SECONDS = 120
+_MAX_SECONDS = 60
 _MIN_RATE, _MAX_RATE = 10, 500
 _SHOWN = 6
 _FEW = 20

@@ -1,6 +1,7 @@
 """A question asked by hand with the vendors' real programs gets the facts that the step shows.
 
-Each module `comparisons_*.py` here names the fault under which its steps have something to find.
+Each module `comparisons_*.py` here names the fault under which its steps have something to find,
+and the platform, where that is not Cloud Run.
 """
 
 from __future__ import annotations
@@ -10,12 +11,18 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from checks.target import load_target
+from checks.target import CLOUD_RUN, load_target
 from runbook.catalogue import steps
 from tests.support.embedded import Embedded
 from tests.support.vendor import Comparison, run_by_hand
 from tests.support.waiting import wait_until
-from tests.vendor import comparisons_access, comparisons_errors, comparisons_load
+from tests.vendor import (
+    comparisons_access,
+    comparisons_cpu_pods,
+    comparisons_errors,
+    comparisons_load,
+    comparisons_load_pods,
+)
 
 pytestmark = [pytest.mark.vendor, pytest.mark.staging]
 
@@ -29,33 +36,51 @@ class Case(NamedTuple):
     compare: Comparison
     fault: str
     alert: str
+    platform: str
 
 
+MODULES = (
+    comparisons_errors,
+    comparisons_load,
+    comparisons_access,
+    comparisons_load_pods,
+    comparisons_cpu_pods,
+)
 CASES = [
-    Case(name, compare, module.FAULT, module.ALERT)
-    for module in (comparisons_errors, comparisons_load, comparisons_access)
+    Case(name, compare, module.FAULT, module.ALERT, getattr(module, "PLATFORM", CLOUD_RUN))
+    for module in MODULES
     for name, compare in module.COMPARISONS.items()
 ]
 
 
 def test_every_read_has_its_comparison() -> None:
-    """No step with a line by hand is left out, and none is compared twice."""
-    reads = {name for name, step in steps().items() if step.by_hand and not step.changes}
-    compared = [case.step for case in CASES]
+    """No step with a line by hand is left out on any platform, and none is compared twice."""
+    reads = {
+        (name, platform or CLOUD_RUN)
+        for name, step in steps().items()
+        for platform, lines in step.by_platform.items()
+        if lines and not step.changes
+    }
+    compared = [(case.step, case.platform) for case in CASES]
     assert reads == set(compared)
     assert len(compared) == len(set(compared))
 
 
-def break_staging(staging: Embedded, fault: str, alert: str) -> None:
-    """Bring `fault` about, unless it is there, and wait for its alert."""
-    if staging.control("/status")["faults"] == [fault] and staging.is_firing(alert):
+def break_staging(staging: Embedded, case: Case) -> None:
+    """Bring the case's fault about, unless it is there, and wait for its alert."""
+    broken = staging.control("/status")["faults"] == [case.fault]
+    if broken and staging.platform == case.platform and staging.is_firing(case.alert):
         return
-    staging.reset()
-    staging.control("/break", {"fault": fault})
-    wait_until(lambda: staging.is_firing(alert), deadline_s=FIRE_DEADLINE_S, what=f"{alert} fires")
+    staging.reset(case.platform)
+    staging.control("/break", {"fault": case.fault})
+    wait_until(
+        lambda: staging.is_firing(case.alert),
+        deadline_s=FIRE_DEADLINE_S,
+        what=f"{case.alert} fires",
+    )
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.step for case in CASES])
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.step}-{case.platform}" for case in CASES])
 def test_by_hand_tells_the_same(
     case: Case,
     embedded_staging: Embedded,
@@ -63,7 +88,7 @@ def test_by_hand_tells_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each line exits 0, and its answer holds what the step's answer holds."""
-    break_staging(embedded_staging, case.fault, case.alert)
+    break_staging(embedded_staging, case)
     for key, value in embedded_staging.environment().items():
         monkeypatch.setenv(key, value)
     argv_lines = steps()[case.step].by_hand_argv(load_target())
