@@ -70,15 +70,21 @@ def compare_error_pattern(typed: list[ByHand], told: Facts) -> None:
     assert worst(typed[0].stdout, "revision") == most["name"]
 
 
-def compare_triage(typed: list[ByHand], told: Facts) -> None:
-    """Prometheus, asked by hand, says that the same alerts fire; gcloud says who serves."""
+def list_firing(typed: list[ByHand]) -> set[str]:
+    """Return the alerts that fire by Prometheus' own list."""
     answers = [one.stdout for one in typed if "/api/v1/alerts" in one.line]
-    firing = {
+    return {
         alert["labels"]["alertname"]
         for alert in json.loads(answers[0])["data"]["alerts"]
         if alert["state"] == "firing"
     }
-    assert firing == {one["alert"] for one in told["alerts"] if one["state"] == "firing"}
+
+
+def compare_triage(typed: list[ByHand], told: Facts) -> None:
+    """Prometheus, asked by hand, says that the same alerts fire; gcloud says who serves."""
+    assert list_firing(typed) == {
+        one["alert"] for one in told["alerts"] if one["state"] == "firing"
+    }
     assert told["serving"] in typed[0].stdout
 
 

@@ -20,6 +20,7 @@ from tests.vendor import (
     comparisons_access,
     comparisons_cpu_pods,
     comparisons_errors,
+    comparisons_errors_pods,
     comparisons_load,
     comparisons_load_pods,
 )
@@ -43,6 +44,7 @@ MODULES = (
     comparisons_errors,
     comparisons_load,
     comparisons_access,
+    comparisons_errors_pods,
     comparisons_load_pods,
     comparisons_cpu_pods,
 )
@@ -92,7 +94,8 @@ def test_by_hand_tells_the_same(
     for key, value in embedded_staging.environment().items():
         monkeypatch.setenv(key, value)
     argv_lines = steps()[case.step].by_hand_argv(load_target())
-    by_hand_record |= {"step": case.step, "line": "\n".join(map(shlex.join, argv_lines))}
+    by_hand_record |= {"step": case.step, "platform": case.platform}
+    by_hand_record["line"] = "\n".join(map(shlex.join, argv_lines))
     by_hand_record |= {"outcome": "unverified", "why": "its program is not installed here"}
     typed = [run_by_hand(embedded_staging, argv, shlex.join(argv)) for argv in argv_lines]
     by_hand_record |= {"outcome": "different", "why": "a line failed or its answer differs"}
