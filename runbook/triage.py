@@ -82,13 +82,35 @@ def triage(_c: Context, platform: str = "") -> Report:
     from runbook.triage_probes import take_snapshot
     from runbook.triage_rules.registry import judge, list_loud
 
-    target = load_target().on_platform(platform)
+    own = load_target()
+    target = own.on_platform(platform)
     found = take_snapshot(target)
     if loud := list_loud(found):
         from runbook.triage_questions import ask_more
 
         ask_more(target, found, loud)
-    return build_report(found, judge(target, found), target.platform)
+    verdicts = judge(target, found)
+    if target.platform != own.platform:
+        verdicts = name_platform(verdicts, target.platform)
+    return build_report(found, verdicts, target.platform)
+
+
+def name_platform(verdicts: Sequence[Verdict], platform: str) -> list[Verdict]:
+    """Return the verdicts with `--platform` in each command that takes it."""
+    from dataclasses import replace
+
+    from runbook.catalogue import steps
+
+    known = steps()
+    named = []
+    for verdict in verdicts:
+        words = verdict.advice.command.split()
+        step_ = known.get(words[1]) if len(words) > 1 else None
+        takes = step_ and any(one.name == "platform" for one in step_.get_arguments())
+        command = f"{verdict.advice.command} --platform={platform}"
+        advice = replace(verdict.advice, command=command) if takes else verdict.advice
+        named.append(replace(verdict, advice=advice))
+    return named
 
 
 def build_report(

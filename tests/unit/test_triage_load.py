@@ -13,6 +13,7 @@ from checks.latency import Latency, make_histogram
 from checks.logs import Entry
 from checks.memory import Life, list_full_again, list_lives
 from checks.prometheus import Alert, Series
+from runbook.triage import name_platform
 from runbook.triage_probes import Snapshot
 from runbook.triage_rules.registry import judge
 from tests.unit.kubernetes_json import raw_deployment, raw_pod, raw_set
@@ -157,6 +158,12 @@ def test_on_kubernetes_replicas_are_doubled() -> None:
     found.alerts[0] = Alert(CPU, "firing", {}, {}, "2026-11-23T09:00:00Z", 1.0)
     verdict = judge(make_target(platform="kubernetes"), found)[0]
     assert verdict.advice.command == "invoke mitigate.scale-up --replicas=6"
+
+
+def test_commands_for_another_platform_than_the_targets_name_it() -> None:
+    verdicts = judge(make_target(), snapshot(CPU, **ON_OLD, cpu_percents=BUSY))
+    [first, *_] = name_platform(verdicts, "cloud_run")
+    assert first.advice.command == f"{WIDER} --platform=cloud_run"
 
 
 def test_on_kubernetes_memory_is_doubled_beyond_what_cloud_run_has() -> None:
