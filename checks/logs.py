@@ -116,8 +116,9 @@ def log_is(target: Target, log: str) -> str:
 
 
 def quote(text: str) -> str:
-    """Return `text` as a string of the Logging query language."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """Return `text` as a string of the Logging query language: on one line."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def read_entries(
@@ -147,18 +148,27 @@ def read_entries(
     while len(found) < limit:
         left_s = min(deadline_s, end - time.monotonic())
         if left_s <= 0:
-            raise UnreachableError(
-                "Cloud Logging did not finish its search in time.",
-                next_step="look back over less time, or read fewer entries",
-                subject=target.service,
-            )
+            raise _unfinished(target)
         payload["pageSize"] = min(_PAGE_SIZE, limit - len(found))
-        entries, token = _read_page(target, payload, left_s)
+        try:
+            entries, token = _read_page(target, payload, left_s)
+        except UnreachableError as error:
+            if "pageToken" in payload:  # it did answer; the time left was too short for a page more
+                raise _unfinished(target) from error
+            raise
         found += entries
         if not token:
             break
         payload["pageToken"] = token
     return found[:limit]
+
+
+def _unfinished(target: Target) -> UnreachableError:
+    return UnreachableError(
+        "Cloud Logging did not finish its search in time.",
+        next_step="look back over less time, or read fewer entries",
+        subject=target.service,
+    )
 
 
 def _read_page(
