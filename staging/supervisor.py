@@ -131,12 +131,10 @@ class Supervisor:
         started = time.monotonic()
         addresses = claim_addresses()
         self._cleanup.callback(addresses.release)
-        directory = self._settings.directory
         prometheus, alertmanager = await self._start_monitoring(addresses)
         logs, sockets = await self._start_logging(addresses)
         ingress = await self._start_ingress(addresses, sockets)
-        database, keys = self._open_database()
-        sources = SourcesServer(list_tenants())
+        database, keys, sources = self._create_backends()
         backends = await self._open_backends(database, sources)
         fleet = await self._open_fleet(addresses, sockets, ingress, backends)
         cloud_run = await self._start_cloud_run(addresses, fleet, ingress, logs)
@@ -159,7 +157,7 @@ class Supervisor:
             keys=keys,
             platforms=platforms,
             cloud_armor=await self._start_cloud_armor(ingress),
-            publish=lambda: directory.write_endpoints(self._describe(addresses)),
+            publish=lambda: self._settings.directory.write_endpoints(self._describe(addresses)),
         )
         control = await self._open_doors(plant, cluster)
         await self._wait_under_load(plant)
@@ -225,14 +223,14 @@ class Supervisor:
         await cloud_armor.reset()
         return cloud_armor
 
-    def _open_database(self) -> tuple[DatabaseServer, KeyTable]:
+    def _create_backends(self) -> tuple[DatabaseServer, KeyTable, SourcesServer]:
         database = DatabaseServer(PROJECT, list_tenants())
         self._cleanup.push_async_callback(database.stop)
         directory = self._settings.directory.path
         plain = create_api_keys(directory / "api-keys.json")
         keys = KeyTable(database.store, plain, directory)
         keys.restore()
-        return database, keys
+        return database, keys, SourcesServer(list_tenants())
 
     async def _open_backends(
         self, database: DatabaseServer, sources: SourcesServer
