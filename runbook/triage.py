@@ -159,6 +159,8 @@ def _state_finding(
         state = {"seen": "to be seen, and no alert says so yet"}.get(first.state, first.state)
         told = f"{first.rule.name} ({first.rule.priority}) is {state}; it hits {first.hits}."
         return told, "bad"
+    if failed is not None and (short := _tell_shortage(found)):
+        return f"The deployment of {failed.name} never became ready, and {short}.", "bad"
     if failed is not None:
         return (
             (
@@ -186,7 +188,8 @@ def _list_next(found: Snapshot, loud: Sequence[Verdict]) -> tuple[str, ...]:
     if _is_blind(found):
         return ("check your own network and the addresses in invoke.yaml, then invoke assess",)
     if _find_failed(found) is not None:
-        return ("invoke assess.errors",)
+        back = ("invoke mitigate.rollback",) if _tell_shortage(found) else ()
+        return (*back, "invoke assess.errors")
     return ("invoke mitigate",) if found.open_changes else ()
 
 
@@ -196,6 +199,16 @@ def _find_failed(found: Snapshot) -> Revision | None:
     if found.service is None:
         return None
     return find_failed_deployment(found.service, found.revisions)
+
+
+def _tell_shortage(found: Snapshot) -> str:
+    """Return how many replicas are missing for a roll-out that got stuck half-way, or ""."""
+    from checks.kubernetes import Deployment
+
+    service = found.service
+    if not isinstance(service, Deployment) or service.ready_replicas >= service.replicas:
+        return ""
+    return f"only {service.ready_replicas} of {service.replicas} replicas are ready to serve"
 
 
 def _name_failed(found: Snapshot) -> str | None:

@@ -13,7 +13,7 @@ from checks.latency import Latency, make_histogram
 from checks.logs import Entry
 from checks.memory import Life, list_full_again, list_lives
 from checks.prometheus import Alert, Series
-from runbook.triage import name_platform
+from runbook.triage import build_report, name_platform
 from runbook.triage_probes import Snapshot
 from runbook.triage_rules.registry import judge
 from tests.unit.kubernetes_json import raw_deployment, raw_pod, raw_set
@@ -188,6 +188,22 @@ def test_a_deployment_without_a_ready_pod_is_still_blamed() -> None:
     verdict = judge(make_target(platform="kubernetes"), found)[0]
     assert found.serving == "api-2"
     assert verdict.advice.command == "invoke mitigate.rollback"
+
+
+@pytest.mark.parametrize(("left", "steps"), [(1, ("invoke mitigate.rollback",)), (2, ())])
+def test_a_roll_out_that_is_stuck_is_taken_back_where_replicas_are_missing(
+    left: int, steps: tuple[str, ...]
+) -> None:
+    stuck = raw_pod(2, "z", ready=False, waiting="CrashLoopBackOff", ended=("Error", 1))
+    items = [raw_set(1, ready=left, replicas=left), raw_set(2, replicas=2), stuck,
+             *(raw_pod(1, name) for name in "ab"[:left])]  # fmt: skip
+    raw = raw_deployment("ReplicaSetUpdated")
+    raw["status"]["readyReplicas"] = left
+    cluster = parse_cluster(raw, items)
+    found = snapshot("", service=cluster.deployment, revisions=cluster.revisions, rates=None)
+    report = build_report(found, judge(make_target(platform="kubernetes"), found), "kubernetes")
+    assert report.next_steps == (*steps, "invoke assess.errors")
+    assert ("only 1 of 2 replicas" in report.finding) is (left == 1)
 
 
 def test_answers_that_failed_leave_a_place_to_look() -> None:
