@@ -159,16 +159,8 @@ def _state_finding(
         state = {"seen": "to be seen, and no alert says so yet"}.get(first.state, first.state)
         told = f"{first.rule.name} ({first.rule.priority}) is {state}; it hits {first.hits}."
         return told, "bad"
-    if failed is not None and (short := _tell_shortage(found)):
-        return f"The deployment of {failed.name} never became ready, and {short}.", "bad"
     if failed is not None:
-        return (
-            (
-                f"The deployment of {failed.name} never became ready; traffic stays on "
-                f"{found.serving}, so there is nothing to mitigate."
-            ),
-            "warn",
-        )
+        return _state_failed(failed.name, found)
     if _is_blind(found):
         return (
             "Nothing could be asked: neither the platform nor the service nor metrics answer.",
@@ -199,6 +191,13 @@ def _find_failed(found: Snapshot) -> Revision | None:
     if found.service is None:
         return None
     return find_failed_deployment(found.service, found.revisions)
+
+
+def _state_failed(name: str, found: Snapshot) -> tuple[str, Level]:
+    told = f"The deployment of {name} never became ready"
+    if short := _tell_shortage(found):
+        return f"{told}, and {short}.", "bad"
+    return f"{told}; traffic stays on {found.serving}, so there is nothing to mitigate.", "warn"
 
 
 def _tell_shortage(found: Snapshot) -> str:
