@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from staging.addresses import Addresses, claim_addresses
 from staging.baseline import SERVICE
+from staging.bigquery.routes import routes as bigquery_routes
 from staging.cloud_armor.control_plane import POLICY, CloudArmor
 from staging.cloud_armor.routes import routes as cloud_armor_routes
 from staging.cloud_logging.access_log import AccessLog
@@ -318,6 +319,7 @@ class Supervisor:
                 ),
                 r"logging\.googleapis\.com": logging_routes(plant.logs),
                 r"compute\.googleapis\.com": cloud_armor_routes(plant.cloud_armor),
+                r"bigquery\.googleapis\.com": bigquery_routes(plant.database.bigquery),
             }
         )
         write_kubeconfig(self._kubeconfig, plant.addresses.url("api"))

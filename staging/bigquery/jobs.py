@@ -158,8 +158,9 @@ class Jobs:
         page = job.answer.rows[start : start + limit]
         columns = job.statement.columns
         found["totalRows"] = str(len(job.answer.rows))
-        found["rows"] = render_rows(page, columns, whole_microseconds=whole_microseconds)
         # With a limit of 0 the client asks only whether the job is done.
+        if page:
+            found["rows"] = render_rows(page, columns, whole_microseconds=whole_microseconds)
         if page and start + limit < len(job.answer.rows):
             found["pageToken"] = str(start + limit)
         return found

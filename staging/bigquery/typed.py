@@ -60,13 +60,12 @@ def refuse(node: exp.Expr, what: str = "") -> BigQueryError:
 
 def place_of(node: exp.Expr) -> str:
     """Return where an expression stands, as `[line:column]`, or "" when it is not known."""
-    for one in node.walk():
-        if "start" in one.meta:
-            start: int = one.meta["start"]
-            text = one.root().meta.get("text", "")
-            before = text[:start]
-            return f"[{before.count(chr(10)) + 1}:{start - before.rfind(chr(10))}]"
-    return ""
+    starts = [one.meta["start"] for one in node.walk() if "start" in one.meta]
+    if not starts:
+        return ""
+    start: int = min(starts)
+    before = node.root().meta.get("text", "")[:start]
+    return f"[{before.count(chr(10)) + 1}:{start - before.rfind(chr(10))}]"
 
 
 def only(node: exp.Expr, *names: str) -> None:
