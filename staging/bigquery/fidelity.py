@@ -29,7 +29,7 @@ DEPARTURES = (
     (
         "functions",
         (
-            "COUNT, COUNTIF, MIN, MAX, SUM, AVG, TIMESTAMP arithmetic up to DAY in UTC, CAST between"
+            "COUNT, COUNTIF, MIN, MAX, SUM, AVG, TIMESTAMP arithmetic up to DAY in UTC, CAST among"
             " these types, IF, CASE, COALESCE, some of text; all others are refused."
         ),
     ),
