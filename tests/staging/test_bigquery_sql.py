@@ -64,6 +64,7 @@ def server() -> Iterator[BigQueryServer]:
         ("SELECT COUNT(DISTINCT tenant_id), COUNT(expires_at) FROM x_meta_api_keys", [("2", "5")]),
         ("SELECT COUNT(*) FROM x_meta_api_keys WHERE key_prefix LIKE 'CDA.%'", [("0",)]),
         ("SELECT COUNT(*) FROM x_meta_api_keys WHERE expires_at > '2026-01-01'", [("5",)]),
+        ("SELECT COUNT(*) FROM x_meta_api_keys WHERE expires_at > '9999-01-01'", [("0",)]),
         ("SELECT COUNT(*) FROM x_meta_api_keys WHERE 1 = 0", [("0",)]),
         ("SELECT 1 FROM x_meta_api_keys GROUP BY 1", [("1",)]),
         (
@@ -153,6 +154,11 @@ def test_columns_have_names_and_types(server: BigQueryServer) -> None:
         ("SELECT tenant_id FROM x_meta_api_keys ORDER BY 2", "out of SELECT column number range"),
         ("SELECT key_id, key_id FROM x_meta_api_keys", "Duplicate column names"),
         ("SELECT key_id FROM x_meta_api_keys LIMIT -1", "LIMIT expects a non-negative integer"),
+        ("SELECT UPPER(1)", "No matching signature for function UPPER for argument types: INT64"),
+        (
+            "SELECT 'a' + 1",
+            "No matching signature for operator + for argument types: STRING, INT64",
+        ),
         ("SELECT 1 / 0", "division by zero: 1 / 0"),
         ("SELECT 9223372036854775807 + 1", "int64 overflow"),
         ("SELECT CAST('x' AS INT64)", "Bad int64 value: x"),
