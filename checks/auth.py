@@ -51,7 +51,7 @@ class Source:
     Attributes:
         tenants, prefixes, reasons: How often each was claimed, tried or given.
         first, last: RFC 3339 times of its first and last failure.
-        known_since: When it was answered well before its first failure; "" when it never was.
+        last_good: When it was last answered well before its first failure; "" when it never was.
     """
 
     address: str
@@ -61,7 +61,7 @@ class Source:
     reasons: Counter[str] = field(default_factory=Counter)
     first: str = ""
     last: str = ""
-    known_since: str = ""
+    last_good: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def read_failures(target: Target, minutes: float, limit: int = READ_AT_MOST) -> 
     try:
         known = find_known(target, sources[:CHECKED_ADDRESSES], minutes)
         for source in sources:
-            source.known_since = known.get(source.address, "")
+            source.last_good = known.get(source.address, "")
         checked = bool(known) or not sources or _has_requests(target, minutes)
         if not checked:
             notes.append("No request log was found, so no address could be told from a stranger's.")
@@ -211,7 +211,7 @@ def find_breaches(target: Target, sources: Sequence[Source], minutes: float) -> 
     For addresses that were strangers before: a success of theirs may be a key that was guessed.
     Raises as `find_known`.
     """
-    since = {s.address: s.first for s in sources if is_address(s.address) and not s.known_since}
+    since = {s.address: s.first for s in sources if is_address(s.address) and not s.last_good}
     if not since:
         return {}
     after = " OR ".join(

@@ -58,6 +58,16 @@ class Part:
     reasons: tuple[str, ...]
     command: str
 
+    @property
+    def is_accident(self) -> bool:
+        """Whether tenants' own clients are refused, and nobody attacks."""
+        return not self.cause.endswith("brute force")
+
+    @property
+    def preposition(self) -> str:
+        """Whether failures are `of` tenants or come `from` addresses."""
+        return "of" if self.is_accident else "from"
+
     def as_data(self) -> dict[str, Any]:
         """Return the part as `--json` gives it."""
         return asdict(self)
@@ -70,7 +80,7 @@ def judge(
 
     Args:
         sources: The failures by address.
-        checked: Whether `known_since` could be read; otherwise the keys alone decide.
+        checked: Whether `last_good` could be read; otherwise the keys alone decide.
         expired: Tenants whose every key has expired by the key table; None when unknown.
     """
     total = sum(source.count for source in sources)
@@ -91,7 +101,7 @@ def judge(
 
 
 def _find_own_prefixes(sources: Sequence[Source]) -> frozenset[str]:
-    known = (s for s in sources if s.known_since and len(s.prefixes) <= OWN_PREFIXES)
+    known = (s for s in sources if s.last_good and len(s.prefixes) <= OWN_PREFIXES)
     return frozenset(prefix for source in known for prefix in source.prefixes if prefix)
 
 
@@ -108,7 +118,7 @@ def _is_own(source: Source, own_prefixes: frozenset[str], *, checked: bool) -> b
         return False
     [(reason, _)] = source.reasons.most_common(1)
     issued_once = reason in _ACCIDENTS
-    return bool(source.known_since) or issued_once or _is_shared(source, own_prefixes, checked)
+    return bool(source.last_good) or issued_once or _is_shared(source, own_prefixes, checked)
 
 
 def _is_shared(source: Source, own_prefixes: frozenset[str], checked: bool) -> bool:
@@ -120,7 +130,7 @@ def _describe_accident(
 ) -> Part:
     count = sum(source.count for source in sources)
     tenants = _most_first(sources)
-    known = [source for source in sources if source.known_since]
+    known = [source for source in sources if source.last_good]
     prefixes = {prefix for source in sources for prefix in source.prefixes}
     tried = _count(prefixes, "key prefix", "key prefixes")
     reasons = [
@@ -168,7 +178,7 @@ def _describe_attack(
 ) -> Part:
     count = sum(source.count for source in strangers)
     heavy = _find_heavy(strangers, count)
-    known = {network_of(source.address) for source in everybody if source.known_since}
+    known = {network_of(source.address) for source in everybody if source.last_good}
     blockable = _gather(heavy, known)
     few = bool(blockable) and len(blockable) <= FEW_SOURCES
     tenants = _most_first(strangers)
@@ -209,7 +219,7 @@ def _tell_attack(
         reasons.append(f"{most_count / count:.0%} of it is aimed at one tenant, {most}.")
     else:
         reasons.append(f"It is spread over {_count(tenants, 'tenant', 'tenants')}.")
-    known = sum(1 for source in strangers if source.known_since)
+    known = sum(1 for source in strangers if source.last_good)
     if checked and not known:
         reasons.append("Nothing from there had a good answer of the API before.")
     elif checked:

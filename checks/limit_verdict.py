@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from checks.inputs import is_tenant
-from checks.limits import RUN_PATH
+from checks.limits import RUN_LIMIT, RUN_PATH, TENANT_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from checks.limits import Past, Use
+    from checks.limits import Past, Setting, Use
     from checks.logs import Entry
     from checks.traffic import Rate
 
@@ -29,6 +29,7 @@ _ROUND_TO = 100
 _NOTABLE = 0.2
 _MAX_LIMIT = 1_000_000
 _MAX_TEXT = 64
+_MINUTE_S = 60
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,14 @@ class Case:
     @property
     def top(self) -> tuple[str, float]:
         """The endpoint that it asks most, and the share of its requests that go there."""
-        paths: dict[str, float] = {}
-        for rate in self.rates:
-            paths[rate.path] = paths.get(rate.path, 0.0) + rate.per_second
-        if not self.asked:
-            return "", 0.0
-        path = max(paths, key=lambda name: paths[name])
-        return path, paths[path] / self.asked
+        paths = {rate.path for rate in self.rates}
+        path = max(sorted(paths), key=self.share_of, default="")
+        return path, self.share_of(path)
+
+    def share_of(self, path: str) -> float:
+        """The share of its requests that go to one endpoint, 0 to 1."""
+        there = sum(rate.per_second for rate in self.rates if rate.path == path)
+        return there / self.asked if self.asked else 0.0
 
 
 @dataclass(frozen=True)
@@ -96,15 +98,34 @@ class Judgement:
     commands: tuple[str, ...]
 
 
-def judge(case: Case, limit: float, run_limit: float = math.inf) -> Judgement:
-    """Return the verdict; `limit` and `run_limit` are those in force, per minute and instance."""
+@dataclass(frozen=True)
+class Limits:
+    """Limits in force, per minute and instance, and how many instances there are."""
+
+    tenant: float = 0.0
+    runs: float = math.inf
+    instances: int = 1
+
+
+def make_limits(settings: Mapping[str, Setting]) -> Limits:
+    """Return the limits out of the settings by name."""
+    tenant, runs = settings.get(TENANT_LIMIT), settings.get(RUN_LIMIT)
+    return Limits(
+        tenant.value if tenant else 0.0,
+        runs.value if runs else math.inf,
+        max(1, tenant.instances) if tenant else 1,
+    )
+
+
+def judge(case: Case, limits: Limits) -> Judgement:
+    """Return the verdict on one limited tenant."""
     found = [_judge_growth(case), _judge_spread(case), _judge_answers(case), _judge_size(case)]
     points = sum(point for point, _ in found)
     verdict: Verdict = "unclear" if not points else "abuse" if points > 0 else "legitimate spike"
     reasons = [text for _, text in found if text]
-    if case.logged.sources:
-        reasons.append(f"It comes from {len(case.logged.sources)} addresses.")
-    raise_limit = _raise_limit(case, limit, run_limit)
+    if count := len(case.logged.sources):
+        reasons.append(f"It comes from {count} {'address' if count == 1 else 'addresses'}.")
+    raise_limit = _raise_limit(case, limits)
     block = f"invoke mitigate.block-tenant --tenant={case.tenant} --for=60m"
     if not is_tenant(case.tenant):
         return Judgement(case.tenant, verdict, tuple(reasons), ())
@@ -117,9 +138,9 @@ def judge(case: Case, limit: float, run_limit: float = math.inf) -> Judgement:
 
 
 def compute_limit(per_minute: float, limit: float) -> int:
-    """Return the limit that lets through half as much again as is asked now, and never less.
+    """Return the limit that lets through half as much again as is asked, and never less than now.
 
-    Rounded up to hundreds; `per_minute` is of the busiest instance, for limits are an instance's.
+    Rounded up to hundreds; `per_minute` is an instance's share, for limits are each instance's.
     """
     wanted = max(per_minute * _HEADROOM, limit)
     return min(_MAX_LIMIT, math.ceil(wanted / _ROUND_TO) * _ROUND_TO)
@@ -164,8 +185,8 @@ def _judge_answers(case: Case) -> tuple[int, str]:
         return 0, ""
     share = case.answered_share
     if share < _HARDLY_ANSWERED:
-        return 1, f"Only {share:.0%} of its requests are answered well, and it does not slow down."
-    return -1, f"{share:.0%} of its requests are answered well: it minds the limit."
+        return 1, f"Only {share:.0%} of its requests are answered well; it asks on all the same."
+    return -1, f"{share:.0%} of its requests are answered well."
 
 
 def _judge_size(case: Case) -> tuple[int, str]:
@@ -181,12 +202,14 @@ def _judge_size(case: Case) -> tuple[int, str]:
     return 0, f"{told}."
 
 
-def _raise_limit(case: Case, limit: float, run_limit: float) -> str:
-    number = compute_limit(case.whole.per_minute, limit)
+def _raise_limit(case: Case, limits: Limits) -> str:
+    asked = case.asked if case.past.now is None else case.past.now
+    per_minute = asked * _MINUTE_S / limits.instances
+    number = compute_limit(per_minute, limits.tenant)
     command = f"invoke mitigate.set-rate-limit --requests-per-minute={number}"
-    runs = next((use.per_minute for use in case.uses if use.path == RUN_PATH), 0.0)
+    runs = per_minute * case.share_of(RUN_PATH)
     reasons = case.logged.reasons
     by_runs = reasons[RUN_REASON] >= _NOTABLE * max(1, reasons.total())
-    if by_runs or runs * _HEADROOM > run_limit:
-        command += f" --pipeline-runs-per-minute={compute_limit(runs, min(run_limit, number))}"
+    if by_runs or runs * _HEADROOM > limits.runs:
+        command += f" --pipeline-runs-per-minute={compute_limit(runs, min(limits.runs, number))}"
     return f"{command} --for=60m"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from statistics import median
+from itertools import dropwhile
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from checks import prometheus
@@ -59,6 +60,11 @@ class Setting:
     def value(self) -> float:
         """The value of most instances."""
         return next(iter(self.values))[0]
+
+    @property
+    def instances(self) -> int:
+        """How many instances tell it."""
+        return sum(self.values.values())
 
     @property
     def differs(self) -> bool:
@@ -138,7 +144,8 @@ def read_use(target: Target, window: str = NOW) -> list[Use]:
 def read_past(target: Target, tenant: str) -> Past:
     """Return a tenant's usual rate in the past hour and that of now; raises as `query_range`.
 
-    Usual is the median of what was measured before it first met a limit in that hour.
+    Usual is the mean of what was measured before it first met a limit in that hour, and now the
+    mean since.
     """
     end, span = time.time(), target.seconds(_PAST_S)
     window = target.window("1m")
@@ -160,15 +167,15 @@ def compare_past(
 ) -> Past:
     """Return the usual rate before the first hit, and the rate since, out of two series.
 
-    Points of 0 before are a time without a record, as before the instances' first scrape.
+    Points of 0 at the start are a time without a record, as before the first scrape.
     """
-    met = [at for at, value in hits if value > 0]
-    if not rates:
+    recorded = list(dropwhile(lambda point: point[1] <= 0, rates))
+    if not recorded:
         return Past(None, None)
-    begin = (min(met) if met else rates[-1][0]) - lead_in_s
-    before = [value for at, value in rates if at < begin and value > 0]
-    since = [value for at, value in rates if at >= begin + lead_in_s]
-    return Past(median(before) if before else None, median(since) if since else None)
+    begin = min((at for at, value in hits if value > 0), default=recorded[-1][0])
+    before = [value for at, value in recorded if at < begin - lead_in_s]
+    since = [value for at, value in recorded if at >= begin]
+    return Past(fmean(before) if before else None, fmean(since) if since else None)
 
 
 def quote_label(text: str) -> str:

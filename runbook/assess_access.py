@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from runbook.assess import PLATFORM_HELP
 from runbook.report import Report, Table
 from runbook.step import step
 
@@ -21,22 +22,33 @@ if TYPE_CHECKING:
 _SHOWN = 8
 _MAX_MINUTES = 7 * 24 * 60
 _MAX_ENTRIES = 20_000
+_FAILURES_BY_HAND = (
+    'AND jsonPayload.message="authentication failed"\' --project={project}'
+    " --freshness={minutes}m --limit={limit} --format='csv[no-heading](jsonPayload.source_ip,"
+    "jsonPayload.tenant_id,jsonPayload.error_type,jsonPayload.key_prefix)'"
+)
 
 
 @step(
     alerts=("HighAuthFailureRate", "PotentialBruteForce"),
-    by_hand="gcloud logging read 'resource.type=cloud_run_revision"
-    " AND resource.labels.service_name={service} AND resource.labels.location={region}"
-    ' AND jsonPayload.message="authentication failed"\' --project={project}'
-    " --freshness={minutes}m --limit={limit} --format='csv[no-heading](jsonPayload.source_ip,"
-    "jsonPayload.tenant_id,jsonPayload.error_type,jsonPayload.key_prefix)'",
+    by_hand={
+        "cloud_run": "gcloud logging read 'resource.type=cloud_run_revision"
+        " AND resource.labels.service_name={service} AND resource.labels.location={region}"
+        f" {_FAILURES_BY_HAND}",
+        "kubernetes": "gcloud logging read 'resource.type=k8s_container"
+        " AND resource.labels.namespace_name={namespace} AND resource.labels.location:{region}"
+        f""" AND labels."k8s-pod/app"={{deployment}} {_FAILURES_BY_HAND}""",
+    },
     original=("C36", "C37"),
     help={
         "minutes": "How far back to look, in minutes of real time.",
         "limit": "Read at most this many failures, newest first.",
+        "platform": PLATFORM_HELP,
     },
 )
-def auth_sources(_c: Context, minutes: int = 15, limit: int = _MAX_ENTRIES) -> Report:
+def auth_sources(
+    _c: Context, minutes: int = 15, limit: int = _MAX_ENTRIES, platform: str = ""
+) -> Report:
     """Tell who is refused and why: brute force, a key rollout gone wrong, or expired keys.
 
     Every failure of the time is counted by address, network, tenant and key prefix.
@@ -48,7 +60,7 @@ def auth_sources(_c: Context, minutes: int = 15, limit: int = _MAX_ENTRIES) -> R
 
     check_count("--minutes", minutes, minimum=1, maximum=_MAX_MINUTES)
     check_count("--limit", limit, minimum=1, maximum=_MAX_ENTRIES)
-    target = load_target()
+    target = load_target().on_platform(platform)
     found = read_failures(target, minutes, limit)
     expired, notes = _find_expired(target, found)
     parts = judge(found.sources, checked=found.checked, expired=expired)
@@ -96,9 +108,10 @@ def _state_failures(found: Failures, parts: Sequence[Part], minutes: int) -> str
     if len(parts) > 1:
         return f"Mixed, {' and '.join(part.cause for part in parts)}: {told}."
     [part] = parts
-    who = ", ".join(part.sources[:3]) + (" and others" if len(part.sources) > 3 else "")  # noqa: PLR2004
+    whose = part.tenants if part.is_accident else part.sources
+    who = ", ".join(whose[:3]) + (" and others" if len(whose) > 3 else "")  # noqa: PLR2004
     share = part.count / found.read
-    return f"{part.cause.capitalize()}: {told}, {share:.0%} of them from {who}."
+    return f"{part.cause.capitalize()}: {told}, {share:.0%} of them {part.preposition} {who}."
 
 
 def _tell_part(part: Part, parts: Sequence[Part]) -> list[str]:
@@ -124,11 +137,19 @@ def _tabulate_failures(found: Failures) -> tuple[Table, ...]:
             str(len(source.prefixes)),
             _name_top(source.reasons),
             source.first[:19],
-            f"since {source.known_since[:19]}" if source.known_since else "no",
+            source.last_good[:19] or "never",
         )
         for source in found.sources[:_SHOWN]
     )
-    columns = ("address", "failures", "tenants", "key prefixes", "reason", "first", "known before")
+    columns = (
+        "address",
+        "failures",
+        "tenants",
+        "key prefixes",
+        "reason",
+        "first",
+        "last good before",
+    )
     count = len(found.sources)
     title = f"The {_SHOWN} busiest of {count:,} addresses" if count > _SHOWN else ""
     return (
@@ -168,7 +189,7 @@ def _failures_as_data(found: Failures, parts: Sequence[Part], minutes: int) -> d
                 "reasons": dict(source.reasons),
                 "first": source.first,
                 "last": source.last,
-                "known_since": source.known_since or None,
+                "last_good_before": source.last_good or None,
             }
             for source in found.sources
         ],

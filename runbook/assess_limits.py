@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from runbook.assess import PLATFORM_HELP
 from runbook.report import Report, Table
 from runbook.step import step
 
@@ -30,6 +31,11 @@ _SETTINGS_BY_HAND = (
 _HITS_BY_HAND = (
     _QUERY + "sum by (tenant_id, path)"
     """ (rate(rate_limit_hits_total{{job="convergence-api"}}[{window}])) > 0'"""
+)
+_REFUSED_BY_HAND = (
+    'AND jsonPayload.message="rate limit exceeded"\' --project={project}'
+    " --freshness=15m --limit=5000"
+    " --format='csv[no-heading](jsonPayload.tenant_id,jsonPayload.path,jsonPayload.source_ip)'"
 )
 _EACH_FOR_ITSELF = (
     "Limits and use are those of one instance: each counts for itself, so the fleet lets through"
@@ -161,25 +167,28 @@ def _use_as_data(use: Use) -> dict[str, Any]:
 
 @step(
     alerts=("RateLimitExceeded",),
-    by_hand="gcloud logging read 'resource.type=cloud_run_revision"
-    " AND resource.labels.service_name={service} AND resource.labels.location={region}"
-    ' AND jsonPayload.message="rate limit exceeded"\' --project={project}'
-    " --freshness=15m --limit=5000"
-    " --format='csv[no-heading](jsonPayload.tenant_id,jsonPayload.path,jsonPayload.source_ip)'",
+    by_hand={
+        "cloud_run": "gcloud logging read 'resource.type=cloud_run_revision"
+        " AND resource.labels.service_name={service} AND resource.labels.location={region}"
+        f" {_REFUSED_BY_HAND}",
+        "kubernetes": "gcloud logging read 'resource.type=k8s_container"
+        " AND resource.labels.namespace_name={namespace} AND resource.labels.location:{region}"
+        f""" AND labels."k8s-pod/app"={{deployment}} {_REFUSED_BY_HAND}""",
+    },
     original=("C55",),
+    help={"platform": PLATFORM_HELP},
 )
-def rate_limited_tenants(_c: Context) -> Report:
+def rate_limited_tenants(_c: Context, platform: str = "") -> Report:
     """Tell of each limited tenant whether it is a legitimate spike or abuse, with the reasons."""
-    from checks.limit_verdict import judge
-    from checks.limits import RUN_LIMIT, TENANT_LIMIT, read_settings, require_settings
+    from checks.limit_verdict import judge, make_limits
+    from checks.limits import read_settings, require_settings
     from checks.target import load_target
 
-    target = load_target()
-    limits = {one.name: one.value for one in require_settings(read_settings(target))}
+    target = load_target().on_platform(platform)
+    limits = {one.name: one for one in require_settings(read_settings(target))}
     cases, notes = _read_cases(target)
-    judged = [
-        judge(case, limits.get(TENANT_LIMIT, 0.0), limits.get(RUN_LIMIT, 0.0)) for case in cases
-    ]
+    in_force = make_limits(limits)
+    judged = [judge(case, in_force) for case in cases]
     return Report(
         finding=_state_cases(cases, judged),
         level="bad" if judged else "good",
@@ -199,14 +208,14 @@ def rate_limited_tenants(_c: Context) -> Report:
 
 def _read_cases(target: Target) -> tuple[list[Case], list[str]]:
     from checks.limit_verdict import Case, Logged
-    from checks.limits import NOW, read_past, read_use
+    from checks.limits import read_past, read_use
     from checks.traffic import query_rates, share_by
 
     uses = read_use(target)
     limited = [use.tenant for use in uses if not use.path and use.hits_per_second > 0]
     if not limited:
         return [], []
-    rates = query_rates(target, NOW)
+    rates = query_rates(target)
     sizes = {share.name: share.per_second for share in share_by(rates, "tenant")}
     logged, notes = _read_log(target)
     if len(limited) > _JUDGED:

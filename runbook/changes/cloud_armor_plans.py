@@ -174,6 +174,7 @@ def _plan(
         summary=summary,
         warnings=warnings,
         lasting=tuple(after),
+        symptoms=("errors", "auth-failures"),
         expires_at=expires_at,
     )
 
