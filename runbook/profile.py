@@ -139,20 +139,26 @@ def describe_recording(
             Line(f"Flame graph: {path}"),
         ),
         next_steps=("open the flame graph in a browser", "invoke assess"),
-        data={
-            "instance": recording.instance,
-            "revision": recording.revision,
-            "pid": recording.pid,
-            "seconds": recording.seconds,
-            "samples_taken": recording.taken,
-            "samples_busy": samples.busy,
-            "errors": samples.errors,
-            "hottest": function_as_data(functions[0], samples.busy) if functions else None,
-            "functions": [function_as_data(one, samples.busy) for one in functions[:50]],
-            "path": [f"{frame.function} ({frame.place})" for frame in hottest_path],
-            "flame_graph": str(path),
-        },
+        data=_recording_as_data(recording, functions, hottest_path) | {"flame_graph": str(path)},
     )
+
+
+def _recording_as_data(
+    recording: Recording, functions: Sequence[Function], hottest_path: Sequence[Frame]
+) -> dict[str, object]:
+    samples = recording.samples
+    return {
+        "instance": recording.instance,
+        "revision": recording.revision,
+        "pid": recording.pid,
+        "seconds": recording.seconds,
+        "samples_taken": recording.taken,
+        "samples_busy": samples.busy,
+        "errors": samples.errors,
+        "hottest": function_as_data(functions[0], samples.busy) if functions else None,
+        "functions": [function_as_data(one, samples.busy) for one in functions[:50]],
+        "path": [f"{frame.function} ({frame.place})" for frame in hottest_path],
+    }
 
 
 def state_hottest(
