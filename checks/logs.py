@@ -146,16 +146,9 @@ def read_entries(
     found: list[Entry] = []
     end = time.monotonic() + deadline_s * (1 + (limit - 1) // _PAGE_SIZE)
     while len(found) < limit:
-        left_s = min(deadline_s, end - time.monotonic())
-        if left_s <= 0:
-            raise _unfinished(target)
         payload["pageSize"] = min(_PAGE_SIZE, limit - len(found))
-        try:
-            entries, token = _read_page(target, payload, left_s)
-        except UnreachableError as error:
-            if "pageToken" in payload:  # it did answer; the time left was too short for a page more
-                raise _unfinished(target) from error
-            raise
+        left_s = min(deadline_s, end - time.monotonic())
+        entries, token = _read_page_in_time(target, payload, left_s)
         found += entries
         if not token:
             break
@@ -163,12 +156,22 @@ def read_entries(
     return found[:limit]
 
 
-def _unfinished(target: Target) -> UnreachableError:
-    return UnreachableError(
+def _read_page_in_time(
+    target: Target, payload: dict[str, Any], left_s: float
+) -> tuple[list[Entry], str]:
+    unfinished = UnreachableError(
         "Cloud Logging did not finish its search in time.",
         next_step="look back over less time, or read fewer entries",
         subject=target.service,
     )
+    if left_s <= 0:
+        raise unfinished
+    try:
+        return _read_page(target, payload, left_s)
+    except UnreachableError as error:
+        if "pageToken" in payload:  # it did answer; the time left was too short for a page more
+            raise unfinished from error
+        raise
 
 
 def _read_page(
