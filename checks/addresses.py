@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from checks.errors import UsageError
 from checks.http import DEADLINE_S
-from checks.logs import is_request, quote, read_entries, service_filter
+from checks.logs import edge_filter, quote, read_entries, service_filter
 from checks.target import is_loopback
 
 if TYPE_CHECKING:
@@ -115,9 +115,8 @@ def read_users(
 
     Of the newest thousand such requests; raises as `logs.read_entries`.
     """
-    answered = service_filter(
+    answered = edge_filter(
         target,
-        is_request(target),
         answered_well(),
         match_source("httpRequest.remoteIp", networks[:_CLAUSES_AT_MOST]),
         minutes=_HOUR_MIN,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from checks import prometheus
 from checks.addresses import answered_well, is_address, network_of
 from checks.errors import RunbookError
-from checks.logs import is_request, quote, read_entries, service_filter
+from checks.logs import edge_filter, quote, read_entries, service_filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -188,9 +188,8 @@ def find_known(target: Target, sources: Sequence[Source], minutes: float) -> dic
             f"(httpRequest.remoteIp={quote(address)} AND timestamp<{quote(first)})"
             for address, first in left.items()
         )
-        expression = service_filter(
+        expression = edge_filter(
             target,
-            is_request(target),
             answered_well(),
             before,
             minutes=minutes + _LOOK_BACK_MIN,
@@ -218,7 +217,7 @@ def find_breaches(target: Target, sources: Sequence[Source], minutes: float) -> 
         f"(httpRequest.remoteIp={quote(address)} AND timestamp>={quote(first)})"
         for address, first in since.items()
     )
-    expression = service_filter(target, is_request(target), answered_well(), after, minutes=minutes)
+    expression = edge_filter(target, answered_well(), after, minutes=minutes)
     entries = read_entries(target, expression, _PAGE)
     return dict(Counter(str(entry.request.get("remoteIp", "")) for entry in entries))
 
@@ -257,10 +256,8 @@ def _read_totals(
 
 def _has_requests(target: Target, minutes: float) -> bool:
     """Return whether the request log has any good answer; without one, nobody looks known."""
-    good = (is_request(target), answered_well())
-    return bool(
-        read_entries(target, service_filter(target, *good, minutes=minutes + _LOOK_BACK_MIN), 1)
-    )
+    good = edge_filter(target, answered_well(), minutes=minutes + _LOOK_BACK_MIN)
+    return bool(read_entries(target, good, 1))
 
 
 def _tell_limit(limit: int, totals: dict[str, float] | None) -> str:

@@ -74,10 +74,29 @@ def service_filter(target: Target, *clauses: str, minutes: float) -> str:
 
     Each clause is a comparison of the Logging query language and is put in brackets.
     """
+    return _join(_own_entries(target), clauses, minutes)
+
+
+def edge_filter(target: Target, *clauses: str, minutes: float, denied: bool = False) -> str:
+    """Return a filter for the requests of clients, by address, of the last `minutes`.
+
+    On Cloud Run they stand in the service's own request log, and on Kubernetes in that of the load
+    balancer, known by the host that was asked for. Those that Cloud Armor denied reach no service:
+    with `denied` the load balancer's log is read beside Cloud Run's.
+    """
+    host = urlsplit(target.service_url).netloc
+    balancer = f'resource.type="http_load_balancer" AND httpRequest.requestUrl:{quote(host)}'
+    if target.platform == KUBERNETES:
+        return _join((balancer,), clauses, minutes)
+    own = " AND ".join((*_own_entries(target), is_request(target)))
+    return _join((f"(({own}) OR ({balancer}))" if denied else own,), clauses, minutes)
+
+
+def _join(own: tuple[str, ...], clauses: tuple[str, ...], minutes: float) -> str:
     since = datetime.now(UTC) - timedelta(minutes=minutes)
     moment = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    own = (*_own_entries(target), f'timestamp>="{moment}"')
-    return " AND ".join((*own, *(f"({clause})" for clause in clauses)))
+    whole = (*own, f'timestamp>="{moment}"', *(f"({clause})" for clause in clauses))
+    return " AND ".join(whole)
 
 
 def _own_entries(target: Target) -> tuple[str, ...]:

@@ -118,7 +118,8 @@ def _check_users(target: Target, networks: Sequence[Network], *, force: bool) ->
     if not users:
         return warnings
     listed = "; ".join(describe_user(user) for user in users[:5])
-    told = f"{len(users)} addresses there had good answers in the last hour: {listed}."
+    count = f"{len(users)} address" if len(users) == 1 else f"{len(users)} addresses"
+    told = f"{count} there had good answers in the last hour: {listed}."
     if not force:
         raise RefusedError(
             f"{told} Tenants would be shut out, so nothing was changed.",

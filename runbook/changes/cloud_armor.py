@@ -253,7 +253,7 @@ class CloudArmor:
 
     def _count_requests(self, networks: Sequence[Network], settle_s: float) -> tuple[int, int]:
         from checks.auth import MESSAGE
-        from checks.logs import is_request, quote, read_entries, service_filter
+        from checks.logs import edge_filter, quote, read_entries, service_filter
 
         minutes = settle_s / 60
         refused = service_filter(
@@ -262,11 +262,11 @@ class CloudArmor:
             match_source("jsonPayload.source_ip", networks),
             minutes=minutes,
         )
-        requests = service_filter(
+        requests = edge_filter(
             self.target,
-            is_request(self.target),
             match_source("httpRequest.remoteIp", networks),
             minutes=minutes,
+            denied=True,
         )
         failures, logged = (
             read_entries(self.target, expression, _COUNT_AT_MOST, deadline_s=_LOG_DEADLINE_S)

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import NotVerifiedError
+from checks.target import PLATFORMS
 from runbook.report import Level, Line, Report, Table
 
 if TYPE_CHECKING:
@@ -74,18 +75,21 @@ def _evidence(
         found += ["By hand:", *(Line(shlex.join(line)) for line in plan.by_hand)]
     found += plan.warnings
     if findings:
-        found += [_describe_findings(findings), *findings.notes]
+        described = _describe_findings(plan, findings)
+        found += [*([described] if described else []), *findings.notes]
     return found
 
 
-def _describe_findings(findings: Findings) -> str:
-    shares = ", ".join(f"{share} % {name}" for name, share in findings.served.items())
-    told = f"Served now: {shares or 'nothing'}."
+def _describe_findings(plan: Plan, findings: Findings) -> str:
+    told = []
+    if plan.system in PLATFORMS:  # others serve no requests themselves
+        shares = ", ".join(f"{share} % {name}" for name, share in findings.served.items())
+        told.append(f"Served now: {shares or 'nothing'}.")
     if findings.error_share is not None:
-        told += f" Server errors: {findings.error_share:.1%} of requests."
+        told.append(f"Server errors: {findings.error_share:.1%} of requests.")
     if findings.instances is not None:
-        told += f" Instances that answer: {findings.instances}."
-    return told
+        told.append(f"Instances that answer: {findings.instances}.")
+    return " ".join(told)
 
 
 def _next_steps(plan: Plan, status: str, change: str, *, unverified: bool) -> tuple[str, ...]:
