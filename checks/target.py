@@ -6,7 +6,7 @@ import ipaddress
 import json
 import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -100,7 +100,7 @@ class Target:
                 next_step=f"--platform={' or --platform='.join(PLATFORMS)}",
                 subject=platform,
             )
-        return replace(self, platform=platform)
+        return Target(**(vars(self) | {"platform": platform}))
 
     @property
     def embedded(self) -> bool:

@@ -36,7 +36,7 @@ _MAX_REVISIONS = 100
 )
 def service(_c: Context, platform: str = "") -> Report:
     """Show the service's state, the traffic that is served, its scaling and resources."""
-    from checks.cloud_run import is_pinned, read_service, serving_shares
+    from checks.cloud_run import read_service
     from checks.target import KUBERNETES, load_target
 
     target = load_target().on_platform(platform)
@@ -45,21 +45,19 @@ def service(_c: Context, platform: str = "") -> Report:
 
         return report_deployment(target)
     found = read_service(target)
-    shares = serving_shares(found)
-    pinned = is_pinned(found)
+    shares = found.shares
     served = ", ".join(f"{name} {percent} %" for name, percent in shares.items()) or "no revision"
     state = "ready" if found.ready else "NOT ready"
-    finding = f"{found.name} is {state}; traffic goes to {served}."
     notes = []
     if found.message:
         notes.append(f"Cloud Run says: {found.message}")
-    if pinned:
+    if found.pinned:
         notes.append(
             "Traffic is pinned by name: a deployment gets none until mitigate.release-traffic."
         )
     rows = _describe_template(found)
     return Report(
-        finding=finding,
+        finding=f"{found.name} is {state}; traffic goes to {served}.",
         level="good" if found.ready else "bad",
         evidence=(*notes, Table(("setting", "value"), rows)),
         next_steps=("invoke assess.revisions",) if found.ready else ("invoke assess",),
@@ -69,7 +67,7 @@ def service(_c: Context, platform: str = "") -> Report:
             "message": found.message,
             "generation": found.generation,
             "traffic": shares,
-            "pinned": pinned,
+            "pinned": found.pinned,
             "latest_created": found.latest_created,
             "latest_ready": found.latest_ready,
             "settings": dict(rows),

@@ -21,50 +21,58 @@ def report_deployment(target: Target) -> Report:
     Raises:
         RunbookError: As `checks.kubernetes.read_cluster`; events that cannot be read are told.
     """
-    from checks.errors import RunbookError
-    from checks.kubernetes import list_troubles, read_cluster, read_events
+    from checks.kubernetes import list_troubles, read_cluster
 
     cluster = read_cluster(target)
     deployment = cluster.deployment
-    try:
-        warnings, note = [one for one in read_events(target) if one.warning][:_EVENTS], ""
-    except RunbookError as error:
-        warnings, note = [], f"Events could not be read: {error}"
+    warnings, notes = _read_warnings(target)
     served = ", ".join(f"{name} {share} %" for name, share in deployment.shares.items())
     state = "ready" if deployment.ready else "NOT ready"
-    troubles = list_troubles(cluster.pods)
-    notes = [note] if note else []
+    troubles = [entry.message for entry in list_troubles(cluster.pods)]
     if deployment.message:
         notes.append(f"Kubernetes says: {deployment.message}")
     if deployment.paused:
         notes.append("The Deployment is paused: a new template is not rolled out.")
-    settings = describe_settings(cluster)
     return Report(
         finding=f"{deployment.name} is {state}: {deployment.ready_replicas} of"
         f" {deployment.replicas} replicas; traffic goes to {served or 'no pod'}.",
         level="good" if deployment.ready and not troubles else "bad",
         evidence=(
             *notes,
-            Table(("setting", "value"), settings),
+            Table(("setting", "value"), describe_settings(cluster)),
             _tabulate_pods(cluster.pods),
             *_tabulate_events(warnings),
         ),
         next_steps=("invoke assess.revisions",) if deployment.ready else ("invoke assess",),
-        data={
-            "service": deployment.name,
-            "ready": deployment.ready,
-            "message": deployment.message,
-            "generation": deployment.generation,
-            "traffic": deployment.shares,
-            "pinned": deployment.pinned,
-            "paused": deployment.paused,
-            "latest_created": deployment.latest_created,
-            "latest_ready": deployment.latest_ready,
-            "settings": dict(settings),
-            "pods": [_pod_as_data(pod) for pod in cluster.pods],
-            "troubles": [entry.message for entry in troubles],
-        },
+        data=_cluster_as_data(cluster) | {"troubles": troubles},
     )
+
+
+def _read_warnings(target: Target) -> tuple[list[Event], list[str]]:
+    from checks.errors import RunbookError
+    from checks.kubernetes import read_events
+
+    try:
+        return [event for event in read_events(target) if event.warning][:_EVENTS], []
+    except RunbookError as error:
+        return [], [f"Events could not be read: {error}"]
+
+
+def _cluster_as_data(cluster: Cluster) -> dict[str, Any]:
+    deployment = cluster.deployment
+    return {
+        "service": deployment.name,
+        "ready": deployment.ready,
+        "message": deployment.message,
+        "generation": deployment.generation,
+        "traffic": deployment.shares,
+        "pinned": deployment.pinned,
+        "paused": deployment.paused,
+        "latest_created": deployment.latest_created,
+        "latest_ready": deployment.latest_ready,
+        "settings": dict(describe_settings(cluster)),
+        "pods": [_pod_as_data(pod) for pod in cluster.pods],
+    }
 
 
 def describe_settings(cluster: Cluster) -> tuple[tuple[str, str], ...]:
