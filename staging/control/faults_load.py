@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Above HighLatencyP95's second; below the 5 s after which the ingress gives a request up.
 _SLOW_READ_S = 2.4
 _SLOW_SOURCE_S = 4.0
+_BUSY_EVENNESS = 16
 _OVERLOAD_RHO = 1.5
 # Above the 60 % at which Cloud Run adds instances, below what makes requests wait for long.
 _RAMP_RHO = 0.8
@@ -25,6 +26,8 @@ _RAMP_DEADLINE_S = 20.0
 
 def _load_fault(name: str, rho: float, description: str, alert: str) -> Fault:
     async def engage(plant: Plant) -> None:
+        # Many clients at once are steadier than few: chance alone would leave the band of an alert.
+        await plant.load.set_evenness(_BUSY_EVENNESS)
         await _ramp_up(plant)
         await _weigh_down(plant, rho, plant.workload.most_instances())
 
@@ -58,6 +61,7 @@ async def _overload(plant: Plant) -> None:
 
 
 async def _lighten(plant: Plant) -> None:
+    await plant.load.set_evenness(1)
     await plant.load.set_weight_factor(1.0)
 
 
@@ -92,8 +96,8 @@ LOAD_FAULTS = (
     ),
     _load_fault(
         "saturation",
-        1.12,
-        "Requests become heavier until they ask for an eighth more than the most instances that may"
+        1.08,
+        "Requests become heavier until they ask for a twelfth more than the most instances that may"
         " run can serve: queues grow.",
         "HighLatencyP95",
     ),

@@ -20,7 +20,7 @@ _EXPORT_BYTES = 128 * 1024**2
 _EXPORTS_SHARE = 0.90
 # Above CriticalMemoryUsage's 95 %; what is left is for the instance's own ups and downs.
 _FIRST_SHARE = 0.90
-_REFERENCE_SHARE = 0.97
+_REFERENCE_SHARE = 0.965
 _NEAR = 0.01
 _DEADLINE_S = 30.0
 _POLL_S = 0.1

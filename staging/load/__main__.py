@@ -26,6 +26,7 @@ _MOST_KEY_BYTES = 4096
 _ORDERS: dict[str, Callable[..., None]] = {
     "rate": Generator.set_rate,
     "weight_factor": Generator.set_weight_factor,
+    "evenness": Generator.set_evenness,
     "tenant_rate": Generator.set_tenant_rate,
     "retries": Generator.set_retries,
     "polling": Generator.set_polling,

@@ -1,4 +1,7 @@
-"""Poisson arrivals: what arrives does not wait for what arrived before."""
+"""Open arrivals: what arrives does not wait for what arrived before.
+
+They are Poisson arrivals unless told to be more even.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ class Arrivals:
         self._arrive = arrive
         self._chance = chance
         self._rate = rate
+        self._evenness = 1
         self._paused = False
         self._changed = asyncio.Event()
 
@@ -45,7 +49,7 @@ class Arrivals:
                 due = time.monotonic()
                 continue
             # A stalled process catches up half a second of arrivals, not all it missed.
-            due = max(due, time.monotonic() - _CATCH_UP_S) + self._chance.expovariate(self._rate)
+            due = max(due, time.monotonic() - _CATCH_UP_S) + self._draw_gap()
             if await self._wait_for_change(due):
                 due = time.monotonic()
             else:
@@ -58,10 +62,22 @@ class Arrivals:
         self._rate = rate
         self._changed.set()
 
+    def set_evenness(self, evenness: int) -> None:
+        """Vary the gaps less: they are the mean of so many random ones. Raise ValueError below 1.
+
+        1 is chance alone (Poisson); with 16 a count over seconds varies by a quarter of that.
+        """
+        if not 1 <= evenness <= _MOST:
+            raise ValueError("the evenness must be from 1 to 10000")
+        self._evenness = evenness
+
     def set_paused(self, *, paused: bool) -> None:
         """Stop or go on."""
         self._paused = paused
         self._changed.set()
+
+    def _draw_gap(self) -> float:
+        return self._chance.gammavariate(self._evenness, 1 / (self._evenness * self._rate))
 
     async def _wait_for_change(self, until: float | None) -> bool:
         delay = None if until is None else max(0.0, until - time.monotonic())

@@ -55,6 +55,10 @@ class Generator:
             raise ValueError("the weight factor must be above 0 and at most 1000")
         self._weight_factor = factor
 
+    def set_evenness(self, evenness: int) -> None:
+        """Let tenants send more evenly than chance has it (1), see `Arrivals`; raise ValueError."""
+        self._tenants.set_evenness(evenness)
+
     def set_tenant_rate(self, tenant: str, factor: float) -> None:
         """Let a tenant send `factor` times as often as usual; raise ValueError."""
         self._profile.set_factor(tenant, factor)
@@ -96,6 +100,7 @@ class Generator:
         self._retrying.clear()
         self.set_rate(USUAL_RATE)
         self.set_weight_factor(1.0)
+        self.set_evenness(1)
         self._polls.set_rate(0.0)
         self._attempts.set_rate(0.0)
         self.set_paused(paused=False)

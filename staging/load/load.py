@@ -91,6 +91,10 @@ class Load:
         """Make every request cost `factor` times the usual, by its rows; raise LoadError."""
         await self._command("weight_factor", factor=factor)
 
+    async def set_evenness(self, evenness: int) -> None:
+        """Let tenants send more evenly than chance has it, which is 1; raise LoadError."""
+        await self._command("evenness", evenness=evenness)
+
     async def set_tenant_rate(self, tenant: str, factor: float) -> None:
         """Let a tenant send `factor` times as often as usual; raise LoadError."""
         await self._command("tenant_rate", tenant=tenant, factor=factor)

@@ -6,12 +6,16 @@ import asyncio
 import os
 import random
 import socket
+import statistics
+import time
 from collections import Counter
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
+from staging.load.arrivals import Arrivals
 from staging.load.load import Load, LoadError
 from staging.load.profile import LARGEST_SHARE, Profile
 from staging.load.sender import MAX_OUTSTANDING
@@ -182,3 +186,17 @@ def test_killed_generator_is_noticed(tmp_path: Path) -> None:
                 await load.pause()
 
     asyncio.run(check())
+
+
+def test_even_arrivals_vary_less_than_chance_has_it() -> None:
+    async def measure(evenness: int) -> float:
+        moments: list[float] = []
+        arrivals = Arrivals(lambda: moments.append(time.monotonic()), random.Random(1), 60.0)  # noqa: S311 - a test
+        arrivals.set_evenness(evenness)
+        running = asyncio.create_task(arrivals.run())
+        await asyncio.sleep(2)
+        running.cancel()
+        gaps = [after - before for before, after in pairwise(moments)]
+        return statistics.stdev(gaps) / statistics.mean(gaps)
+
+    assert asyncio.run(measure(16)) < 0.6 < asyncio.run(measure(1))
