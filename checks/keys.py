@@ -112,12 +112,34 @@ def query(
     *,
     deadline_s: float = DEADLINE_S,
 ) -> list[dict[str, Any]]:
-    """Return the rows of a GoogleSQL query (`jobs.query`); text goes in as named parameters only.
+    """Return the rows of one SELECT (`jobs.query`); text goes in as named parameters only.
 
-    Values are as the API writes them: strings, or None. Raises as `read_keys`.
+    Values are as the API writes them: strings, or None. The credentials are read-only, and BigQuery
+    refuses a statement that writes. Raises as `read_keys`, and ValueError for no SELECT.
     """
+    if not sql.startswith("SELECT ") or ";" in sql:
+        raise ValueError("only one SELECT is ever asked here")
     end = time.monotonic() + deadline_s
-    payload = {
+    host = (target.api or _HOST).rstrip("/")
+    url = f"{host}/bigquery/v2/projects/{target.project}/queries"
+    payload = _describe_query(sql, parameters, deadline_s)
+    page = post_json(url, payload, deadline_s=deadline_s, google=True)
+    rows = _read_rows(page)
+    while not page.get("jobComplete") or page.get("pageToken"):
+        left_s = end - time.monotonic()
+        if left_s <= 0 or len(rows) > _MAX_KEYS:
+            raise UnreachableError(
+                "BigQuery did not finish the query in time.",
+                next_step="try again; if it stays slow, look at BigQuery's job list",
+                subject=TABLE,
+            )
+        page = _read_next(url, page, left_s)
+        rows += _read_rows(page)
+    return rows
+
+
+def _describe_query(sql: str, parameters: Mapping[str, str], deadline_s: float) -> dict[str, Any]:
+    return {
         "query": sql,
         "useLegacySql": False,
         "parameterMode": "NAMED",
@@ -132,46 +154,28 @@ def query(
         "timeoutMs": round(deadline_s * 1000),
         "maxResults": _PAGE,
     }
-    host = (target.api or _HOST).rstrip("/")
-    url = f"{host}/bigquery/v2/projects/{target.project}/queries"
-    page = post_json(url, payload, deadline_s=deadline_s, google=True)
-    rows: list[dict[str, Any]] = []
-    while True:
-        columns = _read_columns(page)
-        rows += [_read_row(row, columns) for row in page.get("rows", [])]
-        if page.get("jobComplete") and not page.get("pageToken"):
-            return rows
-        left_s = end - time.monotonic()
-        if left_s <= 0 or len(rows) > _MAX_KEYS:
-            raise UnreachableError(
-                "BigQuery did not finish the query in time.",
-                next_step="try again; if it stays slow, look at BigQuery's job list",
-                subject=TABLE,
-            )
-        page = _read_next(url, page, left_s)
 
 
 def _read_next(url: str, page: Mapping[str, Any], left_s: float) -> dict[str, Any]:
     job = page.get("jobReference") or {}
+    if not job.get("jobId"):
+        raise _malformed()
     params: dict[str, str | int] = {"maxResults": _PAGE, "timeoutMs": round(left_s * 1000)}
     if page.get("pageToken"):
         params["pageToken"] = str(page["pageToken"])
     if job.get("location"):
         params["location"] = str(job["location"])
-    return get_json(f"{url}/{job.get('jobId', '')}", params=params, deadline_s=left_s, google=True)
+    return get_json(f"{url}/{job['jobId']}", params=params, deadline_s=left_s, google=True)
 
 
-def _read_columns(page: Mapping[str, Any]) -> list[str]:
+def _read_rows(page: Mapping[str, Any]) -> list[dict[str, Any]]:
     try:
-        return [str(field["name"]) for field in (page.get("schema") or {}).get("fields", [])]
-    except (AttributeError, KeyError, TypeError) as error:
-        raise _malformed() from error
-
-
-def _read_row(row: Any, columns: Sequence[str]) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    try:
-        return {name: cell["v"] for name, cell in zip(columns, row["f"], strict=True)}
-    except (KeyError, TypeError, ValueError) as error:
+        columns = [str(field["name"]) for field in (page.get("schema") or {}).get("fields", [])]
+        return [
+            {name: cell["v"] for name, cell in zip(columns, row["f"], strict=True)}
+            for row in page.get("rows", [])
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _malformed() from error
 
 

@@ -61,38 +61,30 @@ def block_ip(
 
     It shows who else would be shut out, and refuses addresses that are known to be good.
     """
-    from dataclasses import replace
+    from functools import partial
 
     from checks.addresses import parse_sources
     from checks.target import load_target
     from runbook.changes.change import run_change
     from runbook.changes.cloud_armor import CloudArmor
-    from runbook.changes.cloud_armor_plans import plan_block
+    from runbook.changes.cloud_armor_plans import Block, plan_block
     from runbook.changes.expiry import find_expiry
 
-    networks = parse_sources(source)
-    expires_at = find_expiry(for_)
+    block = Block(parse_sources(source), priority, policy, find_expiry(for_))
     target = load_target()
-    if policy:
-        target = replace(target, security_policy=policy)
 
     def plan(reading: Policies, change: str) -> Plan:
-        return plan_block(
-            target,
-            reading,
-            networks,
-            change=change,
-            priority=priority,
-            expires_at=expires_at,
-            warnings=_check_users(target, networks, force=force),
-        )
+        warnings = _check_users(target, block.networks, force=force)
+        return plan_block(target, reading, block, change=change, warnings=warnings)
 
-    def resumes(change: Change) -> bool:
-        rules = change.intent.after.values()
-        asked = sorted(str(network) for network in networks)
-        return sorted(text for rule in rules for text in rule["ranges"]) == asked
-
+    resumes = partial(_denies, networks=block.networks)
     return run_change(CloudArmor(target), plan, dry_run=dry_run, yes=yes, resumes=resumes)
+
+
+def _denies(change: Change, networks: Sequence[Network]) -> bool:
+    """Return whether a change was to deny exactly these ranges."""
+    denied = sorted(text for rule in change.intent.after.values() for text in rule["ranges"])
+    return denied == sorted(str(network) for network in networks)
 
 
 def _check_users(target: Target, networks: Sequence[Network], *, force: bool) -> list[str]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from checks.addresses import match_source, read_users
 from checks.errors import ApiError, ConcurrentChangeError, RunbookError
-from checks.http import get_json
 from checks.target import is_loopback
 from runbook.changes.cloud_armor_rules import (
     EVERYWHERE,
@@ -23,8 +22,8 @@ from runbook.changes.cloud_armor_rules import (
     parse_policy,
     render_rule,
 )
-from runbook.changes.door import request_json
-from runbook.changes.system import Outcome, UncertainError, request_deadline_s
+from runbook.changes.door import read_json, request_json
+from runbook.changes.system import Outcome, UncertainError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +54,7 @@ class CloudArmor:
     def read(self) -> Policies:
         """Return the project's policies as they are now; raises RunbookError."""
         url = f"{self._root()}/securityPolicies"
-        found = get_json(url, deadline_s=request_deadline_s(), google=True)
+        found = read_json(url, google=True)
         try:
             policies = [parse_policy(raw) for raw in found.get("items", [])]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -96,11 +95,7 @@ class CloudArmor:
         for name in handle:
             while True:
                 try:
-                    found = get_json(
-                        f"{self._root()}/operations/{name}",
-                        deadline_s=request_deadline_s(),
-                        google=True,
-                    )
+                    found = read_json(f"{self._root()}/operations/{name}", google=True)
                 except RunbookError as error:
                     return Outcome(failure=str(error), finished=False)
                 if found.get("status") == "DONE":

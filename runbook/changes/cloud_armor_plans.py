@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from checks.errors import ConcurrentChangeError, RefusedError, UsageError
@@ -33,24 +34,38 @@ _ALLOWED = (
 )
 
 
+@dataclass(frozen=True)
+class Block:
+    """What a responder asked to deny.
+
+    Attributes:
+        priority: The rule's number; 0 takes the first free ones from 1000 up.
+        policy: The policy's name; "" is the target's own.
+        expires_at: When it is to be taken back, RFC 3339; "" for no end.
+    """
+
+    networks: tuple[Network, ...]
+    priority: int = 0
+    policy: str = ""
+    expires_at: str = ""
+
+
 def plan_block(
     target: Target,
     policies: Policies,
-    networks: Sequence[Network],
+    block: Block,
     *,
     change: str,
-    priority: int = 0,
-    expires_at: str = "",
     warnings: Sequence[str] = (),
 ) -> Plan:
     """Return the plan that denies these ranges; those that are denied already are left out.
 
-    `priority` 0 takes the first free ones from 1000 up.
-
     Raises:
+        UsageError: There is no such policy, or no rule can have the priority.
         RefusedError: The priority is taken, or another rule would decide first.
     """
-    policy = policies.named(target.security_policy)
+    policy = policies.named(block.policy or target.security_policy)
+    networks = block.networks
     denied = {network: rule for network in networks if (rule := _find_denial(policy, network))}
     wanted = [network for network in networks if network not in denied]
     listed = ", ".join(map(str, networks))
@@ -59,26 +74,31 @@ def plan_block(
             name_rule(policy.name, n): policy.rules[n] for n in sorted(set(denied.values()))
         }
         return _plan(target, change, in_force, in_force, f"Deny {listed} with 403.")
-    groups = [wanted[i : i + RANGES_PER_RULE] for i in range(0, len(wanted), RANGES_PER_RULE)]
-    priorities = find_priorities(policy, len(groups), priority)
-    _refuse_useless(policy, wanted, priorities[-1])
-    rules = {
-        number: make_rule([str(one) for one in group], f"runbook {change}: denied in an incident")
-        for number, group in zip(priorities, groups, strict=True)
-    }
+    rules = _make_rules(policy, wanted, block.priority, f"runbook {change}: denied in an incident")
+    numbers = ", ".join(str(parse_field(name)[1]) for name in rules)
+    known = [f"{one} is denied already, by rule {rule}." for one, rule in denied.items()]
     return _plan(
         target,
         change,
-        {name_rule(policy.name, number): None for number in rules},
-        {name_rule(policy.name, number): rule for number, rule in rules.items()},
-        f"Deny {', '.join(map(str, wanted))} with 403 at the edge, by rule"
-        f" {', '.join(map(str, priorities))} of {policy.name}.",
-        expires_at=expires_at,
-        warnings=(
-            *warnings,
-            *(f"{net} is denied already, by rule {rule}." for net, rule in denied.items()),
-        ),
+        dict.fromkeys(rules),
+        rules,
+        f"Deny {', '.join(map(str, wanted))} with 403 at the edge, by rule {numbers} of"
+        f" {policy.name}.",
+        expires_at=block.expires_at,
+        warnings=(*warnings, *known),
     )
+
+
+def _make_rules(
+    policy: Policy, networks: Sequence[Network], priority: int, description: str
+) -> dict[str, Any]:
+    groups = [networks[i : i + RANGES_PER_RULE] for i in range(0, len(networks), RANGES_PER_RULE)]
+    priorities = find_priorities(policy, len(groups), priority)
+    _refuse_useless(policy, networks, priorities[-1])
+    return {
+        name_rule(policy.name, number): make_rule([str(one) for one in group], description)
+        for number, group in zip(priorities, groups, strict=True)
+    }
 
 
 def plan_undo(

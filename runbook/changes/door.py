@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from checks.errors import ApiError, UnreachableError, UsageError
+from checks.errors import ApiError, RunbookError, UnreachableError, UsageError
 from checks.target import is_loopback
 from runbook.changes.system import UncertainError, request_deadline_s
 
@@ -25,6 +26,7 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _MAX_BYTES = 4 * 1024 * 1024
 _CHUNK = 64 * 1024
 _REDIRECT, _SERVER_ERROR = 300, 500
+_NEVER_SENT = ("NewConnectionError", "NameResolutionError", "ProxyError")
 
 
 def request_json(
@@ -48,38 +50,70 @@ def request_json(
     """
     import requests
 
-    session = _google_session() if google and not is_loopback(url) else _session(is_loopback(url))
+    remote = google and not is_loopback(url)
+    session = _google_session() if remote else _session(is_loopback(url))
+    request = requests.Request(method, url, headers=headers, json=payload, params=params)
     deadline_s = request_deadline_s()
+    end = time.monotonic() + deadline_s
     try:
-        with session.request(
-            method,
-            url,
-            json=payload,
-            params=params,
-            headers=dict(headers or {}),
-            timeout=deadline_s,
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            return _read(response, url)
-    except requests.exceptions.ConnectTimeout as error:
-        raise _unsent(url, f"no connection within {deadline_s:g} s") from error
-    except requests.ConnectionError as error:
-        if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
-            raise _unsent(url, "no connection") from error
-        raise UncertainError(f"{_place(url)} broke off: {type(error).__name__}") from error
+        with _send(session, request, deadline_s) as response:
+            return _read(response, url, end)
     except requests.RequestException as error:
-        raise UncertainError(f"{_place(url)}: {type(error).__name__}") from error
+        raise _explain(url, error) from error
     except Exception as error:
-        if _is_log_in(error):
+        if remote and _is_log_in(error):
             raise _log_in("Your Google credentials have expired or were withdrawn.") from error
         raise
 
 
-def _read(response: requests.Response, url: str) -> dict[str, Any]:
+def read_json(
+    url: str, *, headers: Mapping[str, str] | None = None, google: bool = False
+) -> dict[str, Any]:
+    """Return the JSON object that a GET answers with, by the credentials of a write.
+
+    Compute Engine takes no read-only scope of the whole platform, and the service's administration
+    wants its key for a list, too. Raises as `request_json`, but UnreachableError for all silence.
+    """
+    try:
+        return request_json("GET", url, headers=headers, google=google)
+    except UncertainError as error:
+        raise UnreachableError(
+            f"{error}.", next_step="try again; if it stays so, go on by hand", subject=_place(url)
+        ) from error
+
+
+def _send(
+    session: requests.Session, request: requests.Request, deadline_s: float
+) -> requests.Response:
+    return session.request(
+        request.method or "",
+        request.url or "",
+        headers=dict(request.headers),
+        json=request.json,
+        params=request.params,
+        timeout=deadline_s,
+        allow_redirects=False,
+        stream=True,
+    )
+
+
+def _explain(url: str, error: Exception) -> RunbookError | UncertainError:
+    import requests
+
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return _unsent(url, f"no connection within {request_deadline_s():g} s")
+    told = repr(error)
+    if isinstance(error, requests.ConnectionError) and any(sign in told for sign in _NEVER_SENT):
+        return _unsent(url, "no connection")
+    return UncertainError(f"{_place(url)} broke off: {type(error).__name__}")
+
+
+def _read(response: requests.Response, url: str, end: float) -> dict[str, Any]:
     body = bytearray()
     for chunk in response.iter_content(_CHUNK):
         body += chunk
+        if time.monotonic() > end:
+            raise UncertainError(f"{_place(url)} began to answer and did not finish in time")
         if len(body) > _MAX_BYTES:
             raise UncertainError(f"{_place(url)} sends more than {_MAX_BYTES // 2**20} MiB")
     content: Any = None

@@ -53,6 +53,20 @@ def vendor_environment(staging: Embedded) -> dict[str, str]:
         "CLOUDSDK_PROXY_PORT": port,
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_RUN": "http://run.googleapis.com/",
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": "http://logging.googleapis.com/",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": "http://compute.googleapis.com/compute/v1/",
+    }
+    return {k: v for k, v in os.environ.items() if not k.startswith("CLOUDSDK_")} | settings
+
+
+def bq_environment(staging: Embedded) -> dict[str, str]:
+    """Return the environment in which the real bq speaks to this staging: it takes no proxy."""
+    settings = {
+        "HOME": str(staging.directory),
+        "CLOUDSDK_CONFIG": str(staging.directory / "bq"),
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+        "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
+        "CLOUDSDK_AUTH_ACCESS_TOKEN": "none-is-needed-here",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_BIGQUERY": f"{staging.endpoints['api']}/",
     }
     return {k: v for k, v in os.environ.items() if not k.startswith("CLOUDSDK_")} | settings
 
@@ -64,7 +78,7 @@ def run_by_hand(staging: Embedded, argv: list[str], line: str) -> ByHand:
     began = time.monotonic()
     done = subprocess.run(
         argv,
-        env=vendor_environment(staging),
+        env=(bq_environment if argv[0] == "bq" else vendor_environment)(staging),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -11,11 +11,11 @@ from checks.target import CLOUD_RUN
 from runbook.catalogue import steps
 from tests.support.embedded import Embedded
 from tests.support.vendor import run_by_hand
-from tests.vendor import cases_cloud_run, cases_kubernetes
+from tests.vendor import cases_access, cases_cloud_run, cases_kubernetes
 
 pytestmark = [pytest.mark.vendor, pytest.mark.staging]
 
-CASES = cases_cloud_run.CASES | cases_kubernetes.CASES
+CASES = cases_cloud_run.CASES | cases_kubernetes.CASES | cases_access.CASES
 
 
 def test_every_change_has_its_case() -> None:

@@ -18,9 +18,12 @@ from tests.support.vendor import Comparison, run_by_hand
 from tests.support.waiting import wait_until
 from tests.vendor import (
     comparisons_access,
+    comparisons_access_pods,
     comparisons_cpu_pods,
     comparisons_errors,
     comparisons_errors_pods,
+    comparisons_limits,
+    comparisons_limits_pods,
     comparisons_load,
     comparisons_load_pods,
 )
@@ -44,9 +47,12 @@ MODULES = (
     comparisons_errors,
     comparisons_load,
     comparisons_access,
+    comparisons_limits,
     comparisons_errors_pods,
     comparisons_load_pods,
     comparisons_cpu_pods,
+    comparisons_access_pods,
+    comparisons_limits_pods,
 )
 CASES = [
     Case(name, compare, module.FAULT, module.ALERT, getattr(module, "PLATFORM", CLOUD_RUN))
