@@ -20,10 +20,11 @@ _EXPORT_BYTES = 128 * 1024**2
 _EXPORTS_SHARE = 0.90
 # Above CriticalMemoryUsage's 95 %; what is left is for the instance's own ups and downs.
 _FIRST_SHARE = 0.90
-_REFERENCE_SHARE = 0.965
+_REFERENCE_SHARE = 0.97
 _NEAR = 0.01
 _DEADLINE_S = 30.0
 _POLL_S = 0.1
+_SETTLED_S = 0.3
 
 
 async def prepare_exports(plant: Plant) -> None:
@@ -57,10 +58,14 @@ async def grow_reference(plant: Plant) -> None:
 
 
 async def _wait_filled(plant: Plant, share: float) -> None:
+    """Return once the busiest instance uses `share` and has taken in what it was to take in."""
+    before = 0
     while True:
-        if _measure_room(plant, share) <= 0:
+        room = _measure_room(plant, share)
+        if room <= 0 and room == before:
             return
-        await asyncio.sleep(_POLL_S)
+        before = room
+        await asyncio.sleep(_SETTLED_S)
 
 
 async def clear_reference(plant: Plant) -> None:
