@@ -65,7 +65,7 @@ def _make_handler(
                 answer = answer(query, body)
             self._send(answer)
 
-        do_POST = do_GET  # noqa: N815
+        do_POST = do_DELETE = do_GET  # noqa: N815
 
         def _send(self, answer: Reply) -> None:
             self.send_response(answer.status)
