@@ -27,6 +27,7 @@ START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 60.0
 CONTROL_DEADLINE_S = 60.0
 HTTP_OK = 200
+PLATFORMS = {"cloud_run": "Cloud Run", "kubernetes": "Kubernetes"}
 
 
 @step(
@@ -74,7 +75,7 @@ def status(c: Context) -> Report:  # noqa: ARG001
     state = "ready" if found.get("ready") else "not ready"
     broken = f"; broken by {', '.join(faults)}" if faults else "; nothing is broken on purpose"
     return Report(
-        f"The embedded staging is {state}{broken}.",
+        f"The embedded staging is {state} on {runs_on(found)}{broken}.",
         level="warn" if faults or not found.get("ready") else "good",
         evidence=(list_instances(target, found), describe_load(found), list_addresses(target)),
         next_steps=("invoke staging.heal", "invoke assess")
@@ -84,14 +85,24 @@ def status(c: Context) -> Report:  # noqa: ARG001
     )
 
 
-@step(needs_target=False)
-def reset(c: Context) -> Report:  # noqa: ARG001
+@step(
+    needs_target=False,
+    help={"platform": "Where the service runs afterwards: cloud_run or kubernetes."},
+)
+def reset(c: Context, platform: str = "cloud_run") -> Report:  # noqa: ARG001
     """Bring the clean baseline back: revisions, traffic, scaling, logs, alerts, load."""
-    ask_control(find_staging(), "POST", "/reset", {})
+    if platform not in PLATFORMS:
+        raise UsageError(
+            f"There is no platform {platform!r}; there are {', '.join(PLATFORMS)}.",
+            next_step="invoke staging.reset --platform=kubernetes",
+            subject=platform,
+        )
+    ask_control(find_staging(), "POST", "/reset", {"platform": platform})
     return Report(
-        "The embedded staging is back at its clean baseline.",
+        f"The embedded staging is back at its clean baseline, on {PLATFORMS[platform]}.",
         level="good",
         next_steps=("invoke staging.break",),
+        data={"platform": platform},
     )
 
 
@@ -269,6 +280,12 @@ def list_faults(faults: dict[str, dict[str, Any]]) -> Table:
         for name, fault in faults.items()
     )
     return Table(("fault", "alert", "what really happens"), rows)
+
+
+def runs_on(found: dict[str, Any]) -> str:
+    """Return the name of the platform that runs the service, as `status` tells it."""
+    platform = str(found.get("platform", "cloud_run"))
+    return PLATFORMS.get(platform, platform)
 
 
 def list_instances(target: Target, found: dict[str, Any]) -> Table:

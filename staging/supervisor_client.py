@@ -180,8 +180,8 @@ def describe(status: dict[str, Any]) -> str:
     endpoints = status["endpoints"]
     load = status["load"]
     lines = [
-        f"staging on {status['platform']} at time scale {status['time_scale']:g},"
-        f" up for {status['uptime_s']:.0f} s",
+        f"staging at time scale {status['time_scale']:g}, up for {status['uptime_s']:.0f} s",
+        f"platform: {status['platform']}",
         f"{len(status['processes'])} processes with {status['pss_mb']:.0f} MB",
         f"faults: {', '.join(status['faults']) or 'none'}",
         "traffic: " + ", ".join(f"{name} {share} %" for name, share in status["traffic"].items()),
