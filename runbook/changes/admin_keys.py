@@ -26,6 +26,7 @@ _KEY = re.compile(r"[\x21-\x7e]{8,512}")
 _SECRET = re.compile(r"[\x21-\x7e]{8,512}")
 _NAME = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _MAX_FILE = 4096
+_HIDDEN = 16
 _CHEAP_READ = "/api/v1/pipelines/executions?status=failed"
 _UNAUTHORIZED, _NOT_FOUND = 401, 404
 
@@ -92,7 +93,9 @@ def issue_key(target: Target, tenant: str) -> IssuedKey:
         raise UncertainError("the service named no key")
     if not isinstance(secret, str) or not _SECRET.fullmatch(secret):
         raise UncertainError(f"the service answered without the secret of {key_id}")
-    return IssuedKey(tenant, key_id, str(content.get("key_prefix", ""))[:80], secret)
+    prefix = str(content.get("key_prefix", ""))
+    # A prefix is shown, so it must leave enough of the secret to guess.
+    return IssuedKey(tenant, key_id, prefix if len(prefix) <= len(secret) - _HIDDEN else "", secret)
 
 
 def deactivate_key(target: Target, tenant: str, key_id: str) -> None:

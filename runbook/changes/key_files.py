@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _FOLDER = "keys"
 _OTHERS = 0o077
+_MAX_SECRET = 4096
 
 
 def choose_folder(target: Target, out: str) -> Path:
@@ -82,8 +83,10 @@ def _finish(file: TextIO, path: str) -> None:
 
 
 def read_secret(path: str) -> str:
-    """Return the secret in a file, "" when it cannot be read."""
+    """Return the secret in a file, "" when it cannot be read or is no plain file."""
     try:
-        return Path(path).read_text(encoding="ascii").strip()
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            return file.read(_MAX_SECRET).decode("ascii").strip()
     except (OSError, ValueError):
         return ""
