@@ -12,14 +12,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import psutil
+from starlette.responses import JSONResponse
 from starlette.websockets import WebSocketDisconnect
 
-from staging.kubernetes.errors import StatusError, bad_request
+from staging.kubernetes.errors import StatusError, bad_request, unsupported
 from staging.kubernetes.kinds import NAMESPACE, POD
 from staging.kubernetes.pod_logs import check_container
 from staging.kubernetes.programs import Program, RefusedError, prepare
 
 if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection, Request
+    from starlette.responses import Response
     from starlette.websockets import WebSocket
 
     from staging.kubernetes.cluster import Cluster
@@ -50,7 +53,19 @@ async def serve_exec(socket: WebSocket, cluster: Cluster) -> None:
         await _run(socket, program)
 
 
-def _find_program(socket: WebSocket, cluster: Cluster) -> Program:
+def answer_without_websocket(request: Request, cluster: Cluster) -> Response:
+    """Return why an exec is refused: kubectl asks in this older way when its websocket was.
+
+    Raise StatusError.
+    """
+    try:
+        _find_program(request, cluster)
+    except RefusedError as error:
+        raise bad_request(str(error)) from None
+    raise unsupported("exec over SPDY; kubectl from 1.30 on uses websockets")
+
+
+def _find_program(socket: HTTPConnection, cluster: Cluster) -> Program:
     name, asked = socket.path_params["name"], socket.query_params
     if socket.path_params["namespace"] != NAMESPACE:
         raise StatusError(404, "NotFound", f'pods "{name}" not found')
@@ -63,13 +78,7 @@ def _find_program(socket: WebSocket, cluster: Cluster) -> Program:
 
 
 async def _refuse(socket: WebSocket, error: StatusError) -> None:
-    await socket.send_denial_response(_as_response(error))
-
-
-def _as_response(error: StatusError) -> Any:  # noqa: ANN401 - starlette's Response
-    from starlette.responses import JSONResponse  # noqa: PLC0415
-
-    return JSONResponse(error.body(), error.code)
+    await socket.send_denial_response(JSONResponse(error.body(), error.code))
 
 
 async def _run(socket: WebSocket, program: Program) -> None:

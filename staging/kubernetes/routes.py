@@ -20,7 +20,7 @@ from staging.kubernetes.errors import (
 )
 from staging.kubernetes.kinds import DEPLOYMENT, NAMESPACE, POD, POD_METRICS, STORED, Kind
 from staging.kubernetes.metrics import measure_pod, measure_pods
-from staging.kubernetes.pod_exec import serve_exec
+from staging.kubernetes.pod_exec import answer_without_websocket, serve_exec
 from staging.kubernetes.pod_logs import answer_log
 from staging.kubernetes.reading import (
     answer_list,
@@ -86,8 +86,8 @@ class Api:
             _route(f"{base}/status", self._get_status),
             _route(f"{pods}/log", self._log),
             WebSocketRoute(f"{pods}/exec", self._exec),
-            _route(f"{pods}/exec", _refuse_exec, "POST"),
-            _route(f"{pods}/exec", _refuse_exec),
+            _route(f"{pods}/exec", self._exec_without_websocket, "POST"),
+            _route(f"{pods}/exec", self._exec_without_websocket),
             _route(metrics, self._list_metrics),
             _route(f"{POD_METRICS.root}/pods", self._list_metrics),
             _route(f"{metrics}/{{name}}", self._get_metrics),
@@ -189,6 +189,9 @@ class Api:
 
     async def _exec(self, socket: WebSocket) -> None:
         await serve_exec(socket, self._cluster)
+
+    async def _exec_without_websocket(self, request: Request) -> Response:
+        return answer_without_websocket(request, self._cluster)
 
     async def _list_metrics(self, request: Request) -> Response:
         matches = make_matcher(POD_METRICS, request)
@@ -330,10 +333,6 @@ async def _resources(request: Request) -> Response:
 async def _refuse(_: Request) -> Response:
     error = no_such_path()
     return JSONResponse(error.body(), error.code)
-
-
-async def _refuse_exec(_: Request) -> Response:
-    raise unsupported("exec over SPDY; kubectl from 1.30 on uses websockets")
 
 
 def _refuse_method(kind: Kind) -> Callable[[Request], Awaitable[Response]]:

@@ -40,8 +40,14 @@ _DNS_RULE = (
 
 
 def _invalid(field: str, value: object, why: str) -> Cause:
-    shown = json.dumps(value) if not isinstance(value, dict) else json.dumps(value, sort_keys=True)
+    shown = _go_strings(value) if isinstance(value, dict) else json.dumps(value)
     return Cause(field, "FieldValueInvalid", f"Invalid value: {shown}: {why}")
+
+
+def _go_strings(pairs: dict[str, str]) -> str:
+    """Return a map of strings as Go prints it with %#v."""
+    shown = ", ".join(f"{json.dumps(key)}:{json.dumps(pairs[key])}" for key in sorted(pairs))
+    return f"map[string]string{{{shown}}}"
 
 
 def _required(field: str, why: str = "") -> Cause:
@@ -87,11 +93,10 @@ def _check_selector(spec: dict[str, Any], old: dict[str, Any]) -> Iterator[Cause
         why = "`selector` does not match template `labels`"
         yield _invalid(f"{_TEMPLATE}.metadata.labels", labels, why)
     if selector != old["selector"]:
-        pairs = ", ".join(f"{json.dumps(key)}:{json.dumps(wanted[key])}" for key in sorted(wanted))
         yield Cause(
             "spec.selector",
             "FieldValueInvalid",
-            f"Invalid value: v1.LabelSelector{{MatchLabels:map[string]string{{{pairs}}},"
+            f"Invalid value: v1.LabelSelector{{MatchLabels:{_go_strings(wanted)},"
             " MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: field is immutable",
         )
 

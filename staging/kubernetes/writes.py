@@ -70,7 +70,7 @@ class Writer:
 
         def refuse(error: schema.DecodeError) -> StatusError:
             text = error.strategic if strategic else str(error)
-            shown = _go_map(body) if strategic else json.dumps(patched)
+            shown = _go_map(body) if strategic else _compact(patched)
             value = f'Invalid value: "{shown}": {text}'
             return invalid(None, "", [Cause("patch", "FieldValueInvalid", value)])
 
@@ -159,7 +159,7 @@ def write_scale(
     try:
         given = schema.decode(patched, schema.SCALE, schema.Reading())
     except schema.DecodeError as error:
-        text = f'Invalid value: "{json.dumps(patched)}": {error}'
+        text = f'Invalid value: "{_compact(patched)}": {error}'
         if not content_type:
             raise bad_request(str(error)) from None
         raise invalid(None, "", [Cause("patch", "FieldValueInvalid", text)]) from None
@@ -251,6 +251,10 @@ def _check_pod(old: Object, value: Object) -> None:
         causes.append(Cause("spec", "FieldValueForbidden", why))
     if causes:
         raise invalid(POD, old["metadata"]["name"], causes)
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _go_map(value: object) -> str:
