@@ -39,10 +39,9 @@ _USE_OF_ALL = (
 )
 _HITS = 'sum by (tenant_id, path) (rate(rate_limit_hits_total{{job="{job}"}}[{window}])) > 0'
 _RATE_OF = 'sum(rate(http_requests_total{{job="{job}",tenant_id={tenant}}}[{window}]))'
-_HITS_OF = 'sum(rate(rate_limit_hits_total{{job="{job}",tenant_id={tenant}}}[{window}]))'
 _PAST_S = 3600.0
 _POINTS = 240
-_LEAD_IN = 6  # points before the first hit that the growth may already have begun in
+_LEAST_POINTS = 4  # a minute of them
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Past:
-    """A tenant's requests a second before it first met a limit, and since; None where unknown."""
+    """A tenant's requests a second before they grew, and since; None where unknown."""
 
     before: float | None
     now: float | None
@@ -142,40 +141,37 @@ def read_use(target: Target, window: str = NOW) -> list[Use]:
 
 
 def read_past(target: Target, tenant: str) -> Past:
-    """Return a tenant's usual rate in the past hour and that of now; raises as `query_range`.
-
-    Usual is the mean of what was measured before it first met a limit in that hour, and now the
-    mean since.
-    """
+    """Return a tenant's usual rate in the past hour and that of now; raises as `query_range`."""
     end, span = time.time(), target.seconds(_PAST_S)
-    window = target.window("1m")
-    fields = {"job": prometheus.JOB, "tenant": quote_label(tenant), "window": window}
-    rates, hits = (
-        prometheus.query_range(
-            target, promql.format(**fields), start=end - span, end=end, step_s=span / _POINTS
-        )
-        for promql in (_RATE_OF, _HITS_OF)
+    promql = _RATE_OF.format(
+        job=prometheus.JOB, tenant=quote_label(tenant), window=target.window("1m")
     )
-    return compare_past(rates, hits, lead_in_s=span / _POINTS * _LEAD_IN)
+    step_s = span / _POINTS
+    rates = prometheus.query_range(target, promql, start=end - span, end=end, step_s=step_s)
+    return split_past([value for _, value in rates])
 
 
-def compare_past(
-    rates: Sequence[tuple[float, float]],
-    hits: Sequence[tuple[float, float]],
-    *,
-    lead_in_s: float,
-) -> Past:
-    """Return the usual rate before the first hit, and the rate since, out of two series.
+def split_past(rates: Sequence[float]) -> Past:
+    """Return the mean rate before and since the moment where it grew most clearly.
 
-    Points of 0 at the start are a time without a record, as before the first scrape.
+    That is the cut with the least squares around both means. When somebody first met a limit would
+    be no such moment: it takes a window of the limit to be met. Zeros at the start are a time
+    without a record, as before the first scrape; without a minute of points before the growth,
+    the usual rate is unknown.
     """
-    recorded = list(dropwhile(lambda point: point[1] <= 0, rates))
+    recorded = list(dropwhile(lambda rate: rate <= 0, rates))
     if not recorded:
         return Past(None, None)
-    begin = min((at for at, value in hits if value > 0), default=recorded[-1][0])
-    before = [value for at, value in recorded if at < begin - lead_in_s]
-    since = [value for at, value in recorded if at >= begin]
-    return Past(fmean(before) if before else None, fmean(since) if since else None)
+    count, whole = len(recorded), sum(recorded)
+    best, found = 0.0, Past(fmean(recorded) if count > _LEAST_POINTS else None, fmean(recorded))
+    before = 0.0
+    for cut in range(1, count):
+        before += recorded[cut - 1]
+        usual, since = before / cut, (whole - before) / (count - cut)
+        weight = cut * (count - cut) * (since - usual) ** 2
+        if since > usual and weight > best:
+            best, found = weight, Past(usual if cut >= _LEAST_POINTS else None, since)
+    return found
 
 
 def quote_label(text: str) -> str:

@@ -15,11 +15,11 @@ from checks.limits import (
     RUN_PATH,
     Past,
     Use,
-    compare_past,
     quote_label,
     read_settings,
     read_use,
     require_settings,
+    split_past,
 )
 from checks.logs import Entry
 from checks.traffic import Rate
@@ -103,26 +103,33 @@ def test_the_limit_is_never_lowered(asked: float, limit: float, wanted: int) -> 
     assert compute_limit(asked, limit) == wanted
 
 
-def test_the_past_is_what_came_before_the_first_hit() -> None:
-    rates = [(float(t), 0.0 if t < 10 else 4.0 if t < 50 else 12.0) for t in range(100)]
-    hits = [(float(t), 0.0 if t < 52 else 3.0) for t in range(100)]
-    found = compare_past(rates, hits, lead_in_s=5.0)
-    assert found.before == pytest.approx(4.0)
-    assert found.now == pytest.approx(12.0)
-    assert found.growth == pytest.approx(3.0)
+def test_the_past_is_what_came_before_the_growth() -> None:
+    found = split_past([0.0] * 10 + [4.0] * 40 + [8.0] + [12.0] * 30)
+    assert found.before == pytest.approx(4.0, abs=0.2)
+    assert found.now == pytest.approx(12.0, abs=0.2)
+    assert found.growth == pytest.approx(3.0, abs=0.2)
+
+
+def test_a_short_past_and_a_long_growth_are_told_apart() -> None:
+    assert split_past([2.0] * 6 + [60.0] * 200).growth == pytest.approx(30.0)
+    assert split_past([2.0] * 200 + [60.0] * 3).growth == pytest.approx(30.0)
 
 
 def test_quiet_moments_of_a_small_tenant_count() -> None:
-    rates = [(float(t), 2.0 if t % 4 == 0 else 0.0) for t in range(40)]
-    assert compare_past(rates, [(39.0, 1.0)], lead_in_s=1.0).before == pytest.approx(0.5, abs=0.05)
+    rates = [2.0 if n % 4 == 0 else 0.0 for n in range(40)]
+    assert split_past([*rates, *[30.0] * 10]).before == pytest.approx(0.5)
+
+
+def test_a_tenant_that_asks_as_ever_or_less_has_not_grown() -> None:
+    assert split_past([5.0] * 100).growth == pytest.approx(1.0)
+    assert split_past([9.0] * 50 + [3.0] * 50).growth == pytest.approx(1.0)
 
 
 def test_a_past_without_a_record_is_unknown() -> None:
-    assert compare_past([], [], lead_in_s=5.0) == Past(None, None)
-    assert compare_past([(0.0, 0.0)], [(0.0, 0.0)], lead_in_s=5.0).growth is None
-    begun = compare_past([(0.0, 9.0), (1.0, 9.0)], [(0.0, 1.0)], lead_in_s=5.0)
-    assert begun.before is None
-    assert begun.growth is None
+    assert split_past([]) == Past(None, None)
+    assert split_past([0.0, 0.0]) == Past(None, None)
+    assert split_past([9.0, 9.0]).growth is None
+    assert split_past([1.0, 1.0, 60.0, 60.0]).growth is None
 
 
 def test_whatever_was_logged_is_tallied() -> None:
