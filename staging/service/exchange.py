@@ -185,9 +185,9 @@ def _finish(runtime: Runtime, exchange: Exchange, response: Response) -> None:
     response.headers["x-request-id"] = exchange.request_id
     response.headers.update(exchange.headers)
     duration_ms = _measure_ms(exchange)
-    runtime.metrics.requests.labels(
+    runtime.metrics.requests.inc(
         exchange.tenant_id, exchange.request.method, exchange.path, str(response.status_code)
-    ).inc()
+    )
     runtime.metrics.request_duration.observe(exchange.path, duration_ms / 1000)
     runtime.metrics.tenant_duration.observe(exchange.tenant_id, duration_ms / 1000)
     runtime.journal.note(duration_ms)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from staging.service.counter import LabelledCounter
 from staging.service.histogram import LabelledHistogram
 from staging.service.memory import read_used_bytes
 from staging.service.tenants import UNKNOWN_TENANT, list_pipelines, list_tenants
@@ -18,6 +19,7 @@ from staging.service.tenants import UNKNOWN_TENANT, list_pipelines, list_tenants
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from prometheus_client.metrics_core import Metric
     from prometheus_client.samples import Sample
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -69,11 +71,10 @@ class Metrics:
         info.labels(instance).set(1)
 
     def _create_request_metrics(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
-            "http_requests",
+        self.requests = LabelledCounter(
+            "http_requests_total",
             "API requests; health checks and scrapes are not counted.",
             ["tenant_id", "method", "path", "status_code"],
-            registry=registry,
         )
         self.request_duration = LabelledHistogram(
             "http_request_duration_seconds", "API requests' duration.", "path", _REQUEST_BUCKETS
@@ -158,22 +159,22 @@ class Metrics:
         self.request_duration.create(path)
         for tenant in list_tenants():
             for status in _PRECREATED_STATUS:
-                self.requests.labels(tenant, method, path, status)
+                self.requests.create(tenant, method, path, status)
 
     def render(self) -> bytes:
         """Return the registry in Prometheus' text format 0.0.4.
 
-        `generate_latest` takes 2.4 times as long on these 450 series, and a scrape comes four
-        times a second: here the label part of a line is formatted once.
+        `generate_latest` takes several times as long, and a scrape comes four times a second:
+        here the label part of a line is formatted once.
         """
         lines: list[str] = []
-        for family in self.registry.collect():
-            name = f"{family.name}_total" if family.type == "counter" else family.name
-            lines.append(f"# HELP {name} {family.documentation}")
-            lines.append(f"# TYPE {name} {family.type}")
-            lines += self._render_samples(family.samples)
-        for histogram in (self.request_duration, self.tenant_duration):
-            lines += histogram.render(self._format_labels)
+        for collected in self.registry.collect():
+            name = _find_name(collected)
+            lines.append(f"# HELP {name} {collected.documentation}")
+            lines.append(f"# TYPE {name} {collected.type}")
+            lines += self._render_samples(collected.samples)
+        for family in (self.requests, self.request_duration, self.tenant_duration):
+            lines += family.render(self._format_labels)
         return ("\n".join(lines) + "\n").encode()
 
     def _render_samples(self, samples: Iterable[Sample]) -> list[str]:
@@ -195,6 +196,10 @@ class Metrics:
             for name, value in {**labels, "revision": self._revision}.items()
         )
         return f"{{{pairs}}}"
+
+
+def _find_name(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name
 
 
 def _escape(value: str) -> str:

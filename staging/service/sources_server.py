@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Real bytes. A tenant has one small page, and large ones as its data grows; one of these is read
 # and kept in about a millisecond.
-USUAL_BYTES = 8 * 1024
+USUAL_BYTES = 1024
 PAGE_BYTES = 128 * 1024
 
 
