@@ -93,7 +93,6 @@ def test_restart_and_undo_read_as_a_real_server_s(kubectl: Kubectl) -> None:
     assert [row[1:4] for row in rows[1:]].count(["0", "0", "0"]) == len(rows) - 2
 
 
-@every_kubectl
 def test_lists_have_the_columns_of_the_real_ones(kubectl: Kubectl) -> None:
     """Deployments, pods and events as tables, made by the server."""
     wide = kubectl.ok("get", DEPLOYMENT, "-o", "wide").lines
@@ -110,7 +109,6 @@ def test_lists_have_the_columns_of_the_real_ones(kubectl: Kubectl) -> None:
     assert any("SuccessfulCreate" in line and "Created pod: " in line for line in events)
 
 
-@every_kubectl
 def test_describe_shows_conditions_sets_and_events(kubectl: Kubectl) -> None:
     """`describe` finds everything that it looks for."""
     kubectl.ok("scale", DEPLOYMENT, "--replicas=3")

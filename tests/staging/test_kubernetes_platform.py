@@ -173,6 +173,8 @@ def test_pods_are_scraped_and_logged_under_their_names(kubectl: Kubectl) -> None
 
 def test_a_build_that_dies_at_start_backs_off_and_takes_no_traffic(kubectl: Kubectl) -> None:
     """CrashLoopBackOff with a growing count; the old pods serve on; undo ends it."""
+    deadline = '{"spec":{"progressDeadlineSeconds":3}}'
+    kubectl.ok("patch", DEPLOYMENT, "--type=merge", "-p", deadline)
     serving = set(kubectl.staging.control("/status")["traffic"])
     kubectl.staging.control("/break", {"fault": "crash-at-start"})
     [bad] = [pod for pod in kubectl.pods() if not _state(kubectl, pod)["ready"]]
