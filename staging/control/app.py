@@ -34,6 +34,7 @@ _LOG = logging.getLogger(__name__)
 _ANSWER_FIRST_S = 0.05
 _RESET_EXAMPLE = 'POST /reset {"platform": "kubernetes"}'
 _KEY_EXAMPLE = 'POST /keys {"tenant": TENANT, "file": PATH}'
+_LOAD_EXAMPLE = 'POST /load {"rate": REQUESTS_PER_SECOND}'
 
 
 class ControlError(Exception):
@@ -68,6 +69,7 @@ class Control:
                 _route("/heal", "POST", self._heal),
                 _route("/reset", "POST", self._reset),
                 _route("/keys", "POST", self._use_key),
+                _route("/load", "POST", self._steer_load),
                 _route("/stop", "POST", self._stop_soon),
                 Route("/metrics", self._metrics, methods=["GET"]),
             ]
@@ -123,6 +125,18 @@ class Control:
                 await cure(self._plant)
             self._plant.faults.clear()
             return {"healed": healed}
+
+    async def _steer_load(self, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            rate = float(body["rate"])
+        except (KeyError, TypeError, ValueError):
+            raise ControlError("the rate must be a number", _LOAD_EXAMPLE, 400) from None
+        async with self._changing:
+            try:
+                await self._plant.load.set_rate(rate)
+            except LoadError as error:
+                raise ControlError(f"the clients refuse: {error}", _LOAD_EXAMPLE, 400) from error
+        return {"rate": rate}
 
     async def _use_key(self, body: dict[str, Any]) -> dict[str, Any]:
         tenant, file = str(body.get("tenant", "")), Path(str(body.get("file", "")))
