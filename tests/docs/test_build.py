@@ -131,8 +131,8 @@ def test_hostile_results_cannot_alter_a_page(
     ("results", "said"),
     [
         ([], "should be an object, is list"),
-        ({}, "format should be 1"),
-        (make_results(format=2), "format should be 1, is 2"),
+        ({}, "format should be 2"),
+        (make_results(format=1), "format should be 2, is 1"),
         (make_results(started="yesterday"), "started should be a time"),
         (make_results(started="2026-11-23T06:00:00"), "started should say its time zone"),
         (make_results(commit="<script>"), "commit should be a commit's hash"),

@@ -239,19 +239,14 @@ def test_a_datagram_becomes_a_request_entry(server: LoggingServer) -> None:
 
 
 def test_a_real_haproxy_s_requests_arrive(server: LoggingServer, tmp_path: Path) -> None:
-    split = tmp_path / "split.map"
+    split, verdicts = tmp_path / "split.map", tmp_path / "verdicts.map"
     split.touch()
+    verdicts.touch()
     port = find_free_port()
     config = tmp_path / "haproxy.cfg"
-    config.write_text(
-        render_config(
-            port=port,
-            admin=tmp_path / "admin.sock",
-            split=split,
-            access_log=server.access_log,
-            addresses=["127.0.0.1"],
-        )
-    )
+    files = {"admin": tmp_path / "admin.sock", "split": split, "verdicts": verdicts}
+    text = render_config(port=port, **files, access_log=server.access_log, addresses=["127.0.0.1"])
+    config.write_text(text)
     started = time.time()
     haproxy = subprocess.Popen(["haproxy", "-db", "-f", str(config)], stderr=subprocess.DEVNULL)
     try:
