@@ -36,7 +36,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "demo": ("runbook.demo",),
     "verify": ("runbook.verify",),
     "site": ("runbook.site",),
-    "dev": ("runbook.dev", "runbook.bench", "runbook.bench_triage"),
+    "dev": ("runbook.dev", "runbook.bench", "runbook.bench_triage", "runbook.bench_scaling"),
 }
 
 

@@ -20,6 +20,7 @@ class PodStatus:
     """A pod's state as its node reports it."""
 
     image: str
+    qos: str
     state: dict[str, Any] = field(default_factory=dict)
     last_state: dict[str, Any] = field(default_factory=dict)
     restarts: int = 0
@@ -36,23 +37,12 @@ class PodStatus:
             self.ready, self.ready_changed = ready, now()
 
     def render(self, created: str) -> dict[str, Any]:
-        """Return the pod's `status`."""
+        """Return the `status` of a pod that was `created` then."""
         if self.scheduled is None:
             return {
                 "phase": "Pending",
-                "conditions": [
-                    {
-                        "type": "PodScheduled",
-                        "status": "False",
-                        "reason": "Unschedulable",
-                        "message": self.unschedulable,
-                        "lastProbeTime": None,
-                        "lastTransitionTime": created,
-                    }
-                ]
-                if self.unschedulable
-                else [],
-                "qosClass": "Guaranteed",
+                "conditions": self._unplaced(created) if self.unschedulable else [],
+                "qosClass": self.qos,
             }
         place = {"podIP": self.address, "podIPs": [{"ip": self.address}]} if self.address else {}
         started = bool(self.state.get("running") or self.restarts or self.last_state)
@@ -62,22 +52,34 @@ class PodStatus:
             "hostIP": "127.0.0.1",
             **place,
             "startTime": self.scheduled,
-            "containerStatuses": [
-                {
-                    "name": CONTAINER,
-                    "state": self.state,
-                    "lastState": self.last_state,
-                    "ready": self.ready,
-                    "restartCount": self.restarts,
-                    "image": self.image,
-                    "imageID": f"{self.image.rpartition(':')[0]}@{digest_of(self.image)}"
-                    if self.container_id
-                    else "",
-                    **({"containerID": self.container_id} if self.container_id else {}),
-                    "started": "running" in self.state,
-                }
-            ],
-            "qosClass": "Guaranteed",
+            "containerStatuses": [self._container()],
+            "qosClass": self.qos,
+        }
+
+    def _unplaced(self, created: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "Unschedulable",
+                "message": self.unschedulable,
+                "lastProbeTime": None,
+                "lastTransitionTime": created,
+            }
+        ]
+
+    def _container(self) -> dict[str, Any]:
+        pulled = f"{self.image.rpartition(':')[0]}@{digest_of(self.image)}"
+        return {
+            "name": CONTAINER,
+            "state": self.state,
+            "lastState": self.last_state,
+            "ready": self.ready,
+            "restartCount": self.restarts,
+            "image": self.image,
+            "imageID": pulled if self.container_id else "",
+            **({"containerID": self.container_id} if self.container_id else {}),
+            "started": "running" in self.state,
         }
 
     def _conditions(self) -> list[dict[str, Any]]:
@@ -103,6 +105,15 @@ class PodStatus:
                 }
             )
         return found
+
+
+def qos_of(container: dict[str, Any]) -> str:
+    """Return a pod's quality-of-service class, from its container's requests and limits."""
+    resources = container.get("resources", {})
+    limits, requests = resources.get("limits", {}), resources.get("requests", {})
+    if {"cpu", "memory"} <= limits.keys() and limits == requests:
+        return "Guaranteed"
+    return "Burstable" if limits or requests else "BestEffort"
 
 
 def describe_end(instance: Instance, started: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from staging.baseline import SERVICE
 from staging.cloud_run.registry import resolve_image
 from staging.kubernetes.kinds import POD
-from staging.kubernetes.pod_status import PodStatus, container_id, describe_end
+from staging.kubernetes.pod_status import PodStatus, container_id, describe_end, qos_of
 from staging.kubernetes.quantities import to_bytes, to_cores
 from staging.kubernetes.settings import CONTAINER, NODE
 from staging.kubernetes.store import now
@@ -69,7 +69,7 @@ class PodWorker:
         self._warm = warm
         self._pod = node.store.get(POD, name)
         self._container: dict[str, Any] = self._pod["spec"]["containers"][0]
-        self._status = PodStatus(self._container["image"])
+        self._status = PodStatus(self._container["image"], qos_of(self._container))
         self._exited = asyncio.Event()
         self._failures = 0
 

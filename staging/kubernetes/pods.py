@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from staging.kubernetes.kinds import POD
+from staging.kubernetes.pod_status import qos_of
 from staging.kubernetes.pod_worker import Node, PodWorker
 from staging.kubernetes.revisions import own
 
@@ -49,7 +50,7 @@ class Pods:
                     "ownerReferences": [own(owner)],
                 },
                 "spec": spec,
-                "status": {"phase": "Pending", "qosClass": "Guaranteed"},
+                "status": {"phase": "Pending", "qosClass": qos_of(spec["containers"][0])},
             },
         )
         worker = self._workers[name] = PodWorker(name, self._node, warm=self.warm)

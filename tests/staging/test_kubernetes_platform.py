@@ -148,6 +148,10 @@ def test_pods_are_scraped_and_logged_under_their_names(kubectl: Kubectl) -> None
     )
     expected = {sample["metric"]["revision"] for sample in _query(staging, "slot_expected == 1")}
     assert expected == {owner}
+    _check_entries(staging, pod)
+
+
+def _check_entries(staging: Embedded, pod: dict[str, Any]) -> None:
     [entry, *_] = _read_logs(
         staging,
         'resource.type="k8s_container" AND jsonPayload.message:"started"'
