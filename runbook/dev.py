@@ -36,6 +36,14 @@ class Stage(NamedTuple):
     folders: tuple[str, ...] = ()
 
 
+class Outcome(NamedTuple):
+    """How a stage ended, and how long it took."""
+
+    name: str
+    code: int
+    seconds: float
+
+
 def pytest_command(folder: str) -> tuple[str, ...]:
     """Return the command that runs the tests in `folder` and adds to the measured coverage."""
     coverage = ("--cov", "--cov-append", "--cov-report=")
@@ -60,7 +68,7 @@ def list_stages() -> tuple[Stage, ...]:
     help={"only": "Run this stage alone; may be given several times."},
 )
 def test(c: Context, only: list[str]) -> None:  # noqa: ARG001
-    """Run the whole suite: lint, types, tests, then every loop and line by hand."""
+    """Run the whole suite to its end: lint, types, tests, then every loop and line by hand."""
     stages = list_stages()
     unknown = sorted(set(only) - {stage.name for stage in stages})
     if unknown:
@@ -68,19 +76,19 @@ def test(c: Context, only: list[str]) -> None:  # noqa: ARG001
         raise Exit(f"There is no stage {unknown[0]!r}; there are {names}.", code=USAGE_EXIT)
     chosen = [stage for stage in stages if not only or stage.name in only]
     measure_from_scratch()
-    times: list[tuple[str, float]] = []
-    for stage in chosen:
-        began = time.monotonic()
-        code = run_stage(stage)
-        times.append((stage.name, time.monotonic() - began))
-        if code:
-            tell(f"{stage.name} FAILED with exit code {code} after {times[-1][1]:.1f} s.")
-            tell(f"Next: ./inv test --only={stage.name}")
-            raise Exit(code=code)
+    outcomes = [time_stage(stage) for stage in chosen]
     report_coverage()
-    for name, seconds in times:
-        tell(f"{name:14}{seconds:7.1f} s")
-    tell(f"{'all passed':14}{sum(seconds for _, seconds in times):7.1f} s")
+    for outcome in outcomes:
+        failed = f"  FAILED with exit code {outcome.code}" if outcome.code else ""
+        tell(f"{outcome.name:14}{outcome.seconds:7.1f} s{failed}")
+    total = sum(outcome.seconds for outcome in outcomes)
+    failures = [outcome for outcome in outcomes if outcome.code]
+    if failures:
+        tell(f"{len(failures)} of {len(outcomes)} stages failed in {total:.1f} s.")
+        again = " ".join(f"--only={outcome.name}" for outcome in failures)
+        tell(f"Next: ./inv test {again}")
+        raise Exit(code=failures[0].code)
+    tell(f"{'all passed':14}{total:7.1f} s")
 
 
 @task
@@ -107,6 +115,13 @@ def lock(c: Context, upgrade: bool = False) -> None:  # noqa: ARG001
     newer = ("--upgrade",) if upgrade else ()
     stop_on_failure(run((*LOCK_COMMAND, *newer)))
     tell("requirements.lock is up to date; the next ./inv sets .venv up from it.")
+
+
+def time_stage(stage: Stage) -> Outcome:
+    """Return how the stage ended; one that fails does not keep the next from telling its own."""
+    began = time.monotonic()
+    code = run_stage(stage)
+    return Outcome(stage.name, code, time.monotonic() - began)
 
 
 def run_stage(stage: Stage) -> int:

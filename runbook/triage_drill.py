@@ -27,12 +27,17 @@ _ASSESS_DEADLINE_S = 60.0
 _HEALTHY_PAST_S = 300.0  # at scale 1: what the widest window of the rules looks back
 _QUIET_DEADLINE_S = 60.0
 _FIRE_DEADLINE_S = 90.0
+_HEALTHY_S = 300.0  # real time: at scale 60 five hours of the service's
+HEALTHY = "nothing"
 _POLL_S = 0.25
 
 
 @dataclass(frozen=True)
 class Task:
-    """One fault to bring about, and what triage must say: the alert and the command's step."""
+    """One fault to bring about, and what triage must say: the alert and the command's step.
+
+    The fault `nothing` leaves the service healthy; then no alert may fire for five minutes.
+    """
 
     seed: int
     platform: str
@@ -71,6 +76,8 @@ def plan_tasks(seeds: int, faults: Sequence[str], platforms: Sequence[str]) -> l
             if one.kind == "loop" and one.fault and one.mitigation:
                 task = Task(0, platform, one.fault, one.alert, one.mitigation)
                 promised.setdefault((platform, one.fault), task)
+    for platform in dict.fromkeys(platform for platform, _ in list(promised)):
+        promised[platform, HEALTHY] = Task(0, platform, HEALTHY, "", "")
     unknown = set(faults) - {fault for _, fault in promised}
     unknown |= set(platforms) - {platform for platform, _ in promised}
     if unknown:
@@ -135,6 +142,8 @@ def _run_task(staging: Staging, task: Task) -> Result:
 
     try:
         staging.reset(task.platform)
+        if task.fault == HEALTHY:
+            return _watch(staging, task)
         began = time.monotonic()
         staging.control("/break", {"fault": task.fault})
         _wait(
@@ -155,6 +164,16 @@ def _run_task(staging: Staging, task: Task) -> Result:
     if words[:2] != ["invoke", task.wanted]:
         return replace(result, problem=f"wanted {task.wanted}: {first['why'][:160]}")
     return result
+
+
+def _watch(staging: Staging, task: Task) -> Result:
+    began = time.monotonic()
+    while (seconds := time.monotonic() - began) < _HEALTHY_S:
+        if firing := [name for name, state in staging.alerts().items() if state == "firing"]:
+            problem = f"a false alarm after {seconds:.0f} s"
+            return Result(task, first=firing[0], seconds=seconds, problem=problem)
+        time.sleep(_POLL_S)
+    return Result(task, first="no alert", seconds=seconds)
 
 
 class Staging:

@@ -9,11 +9,11 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 from tests.support.embedded import Embedded
+from tests.support.past import is_healthy, wait_for_past
 from tests.support.recorder import ScenarioRecord
-from tests.support.waiting import wait_until, wait_until_held
+from tests.support.waiting import wait_until
 
 BASELINE_DEADLINE_S = 30.0
-HEALTHY_PAST_S = 5 * 60
 PLATFORMS = {"Cloud Run": "cloud_run", "Kubernetes": "kubernetes"}
 
 
@@ -37,12 +37,7 @@ def service_is_healthy(
     scenario_record.platform = platform
     if staging.platform != PLATFORMS[platform]:
         staging.reset(PLATFORMS[platform])
-    wait_until_held(
-        lambda: is_quiet(staging),
-        seconds=HEALTHY_PAST_S / staging.time_scale,
-        deadline_s=BASELINE_DEADLINE_S,
-        what="healthy",
-    )
+    wait_for_past(staging)
     baseline[:] = [read_configuration(staging)]
 
 
@@ -92,17 +87,6 @@ def read_configuration(staging: Embedded) -> dict[str, Any]:
         "environment": container.get("env", []),
         "denied": [rule for rule in staging.read_policy() if rule["action"] != "allow"],
     }
-
-
-def is_healthy(staging: Embedded) -> bool:
-    """Return whether staging says it is ready and no alert is pending or firing."""
-    return bool(staging.control("/status")["ready"]) and not staging.alerts()
-
-
-def is_quiet(staging: Embedded) -> bool:
-    """Return whether a service that nobody broke is healthy; raise when an alert fires on it."""
-    assert "firing" not in staging.alerts().values(), f"a false alarm: {staging.alerts()}"
-    return is_healthy(staging)
 
 
 def follows_latest(staging: Embedded) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from tests.support.past import wait_for_past
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def pin_traffic(staging: Embedded, revision: str) -> None:
 
 def deploy_bad_revision(staging: Embedded) -> str:
     """Break the service by a deployment; return the revision that served before it."""
+    wait_for_past(staging)
     before = find_serving(staging)
     staging.control("/break", {"fault": "endpoint-errors"})
     wait_until(

@@ -13,6 +13,7 @@ import requests
 from runbook.timeline import Timeline
 from tests.support.deployment_store import read_deployment_store
 from tests.support.embedded import Embedded
+from tests.support.past import wait_for_past
 from tests.support.waiting import wait_until
 from tests.unit.test_mitigate_crash import DEADLINE_S, is_stopped, kill, start
 
@@ -110,6 +111,7 @@ def test_a_version_that_moved_alone_stops_nothing(cluster: Embedded) -> None:
 
 def test_rollback_finds_the_healthy_template_by_evidence(cluster: Embedded) -> None:
     """Typed again it looks whether it helped; undone, the newer template is back."""
+    wait_for_past(cluster)
     cluster.control("/break", {"fault": "endpoint-errors"})
     wait_until(
         lambda: cluster.is_firing("HighErrorRate"), deadline_s=DEADLINE_S, what="the alert fires"

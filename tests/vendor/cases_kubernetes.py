@@ -7,6 +7,7 @@ from functools import partial
 from tests.support.changes import KUBERNETES, Case, prepare_known_tenant, prepare_nothing
 from tests.support.deployment_store import NUMBER, read_deployment_store
 from tests.support.embedded import Embedded
+from tests.support.past import wait_for_past
 from tests.support.waiting import wait_until
 
 DEADLINE_S = 30.0
@@ -15,6 +16,7 @@ on_kubernetes = partial(Case, platform=KUBERNETES, read=read_deployment_store)
 
 def prepare_bad_template(staging: Embedded) -> list[str]:
     """Start from a bad deployment; which ReplicaSet served before it is for the step to find."""
+    wait_for_past(staging)
     before = staging.read_deployment()["metadata"]["annotations"][NUMBER]
     staging.control("/break", {"fault": "endpoint-errors"})
     wait_until(
