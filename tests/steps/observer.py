@@ -16,7 +16,8 @@ from tests.support.waiting import hold, wait_until
 FIRE_DEADLINE_S = 60.0
 CLEAR_DEADLINE_S = 60.0
 ANSWERS_IN_A_ROW = 50
-UNMOVED_SHARE = 0.01
+# Chance alone moves the natural half percent of some 150 requests by 2.5 % once in a thousand runs.
+UNMOVED_SHARE = 0.03
 UNMOVED_RATIO, UNMOVED_MS = 1.5, 20.0
 REQUEST_DEADLINE_S = 10.0
 
