@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.embedded import REPOSITORY, Embedded
-from tests.support.recorder import Recorder, ScenarioRecord, StepRecord, scenario_key, step_key
+from tests.support.recorder import Recorder, RunningStep, ScenarioRecord, scenario_key
 
 pytest_plugins = ("tests.steps.staging", "tests.steps.responder", "tests.steps.observer")
 
@@ -53,7 +53,6 @@ def scenario_record(request: pytest.FixtureRequest) -> ScenarioRecord:
 
 
 @pytest.fixture
-def step_record(request: pytest.FixtureRequest) -> StepRecord:
-    """Return the record of the step that is running when the fixture is first asked for."""
-    record: StepRecord = request.node.stash[step_key][0]
-    return record
+def running_step(request: pytest.FixtureRequest) -> RunningStep:
+    """Return what keeps the output of the scenario's step that is running."""
+    return RunningStep(request.node)

@@ -10,7 +10,7 @@ from pytest_bdd import parsers, then
 
 from tests.support.embedded import Embedded
 from tests.support.others import Others, read_others
-from tests.support.recorder import ScenarioRecord, StepRecord
+from tests.support.recorder import RunningStep, ScenarioRecord
 from tests.support.waiting import hold, wait_until
 
 FIRE_DEADLINE_S = 60.0
@@ -80,15 +80,16 @@ def requests_succeed(staging: Embedded) -> None:
 
 @then("the other tenants notice nothing")
 def others_notice_nothing(
-    staging: Embedded, step_record: StepRecord, recommended: list[str], before: list[Others]
+    staging: Embedded, running_step: RunningStep, recommended: list[str], before: list[Others]
 ) -> None:
     """The failures and the latency of everyone whom the change does not name have not moved."""
     [then_] = before
     after = read_others(staging, recommended)
-    step_record.output = f"before: {then_}\nafter:  {after}\n"
-    assert after.requests_per_second > 0, step_record.output
-    assert after.failed_share <= then_.failed_share + UNMOVED_SHARE, step_record.output
-    assert after.p95_ms <= then_.p95_ms * UNMOVED_RATIO + UNMOVED_MS, step_record.output
+    told = f"before: {then_}\nafter:  {after}\n"
+    running_step.keep(told)
+    assert after.requests_per_second > 0, told
+    assert after.failed_share <= then_.failed_share + UNMOVED_SHARE, told
+    assert after.p95_ms <= then_.p95_ms * UNMOVED_RATIO + UNMOVED_MS, told
 
 
 @then("assess says that the deployment failed and traffic never moved")

@@ -12,7 +12,7 @@ from pytest_bdd import parsers, then, when
 
 from tests.support.embedded import Embedded
 from tests.support.others import Others, read_others
-from tests.support.recorder import ScenarioRecord, StepRecord
+from tests.support.recorder import RunningStep, ScenarioRecord
 
 
 @pytest.fixture
@@ -31,16 +31,15 @@ def before() -> list[Others]:
 def assess_names(
     staging: Embedded,
     scenario_record: ScenarioRecord,
-    step_record: StepRecord,
+    running_step: RunningStep,
     recommended: list[str],
     alert: str,
     mitigation: str,
 ) -> None:
     """Triage ranks this alert first and names the command that mends it, arguments included."""
     scenario_record.mitigation = mitigation
-    step_record.command = "invoke assess"
     shown = staging.invoke("assess")
-    step_record.output = shown.output
+    running_step.keep(shown.output, shown.command)
     assert shown.returncode == 0, shown.output
     finding = next(line for line in shown.stdout.splitlines()[1:] if line.strip())
     assert finding.startswith(f"{alert} "), shown.output
@@ -51,12 +50,12 @@ def assess_names(
 
 @then(parsers.parse("a dry run of {mitigation} changes nothing"))
 def dry_run(
-    staging: Embedded, step_record: StepRecord, recommended: list[str], mitigation: str
+    staging: Embedded, running_step: RunningStep, recommended: list[str], mitigation: str
 ) -> None:
     """The plan is shown, and neither the configuration nor the record of changes has moved."""
     assert recommended[0] == mitigation
     before = staging.read_version()
-    run_command(staging, step_record, *recommended, "--dry-run")
+    run_command(staging, running_step, *recommended, "--dry-run")
     assert staging.read_version() == before
     assert staging.invoke("mitigate", "--json").json()["data"]["open"] == []
 
@@ -64,7 +63,7 @@ def dry_run(
 @when(parsers.parse("the responder runs {mitigation}"))
 def run_mitigation(
     staging: Embedded,
-    step_record: StepRecord,
+    running_step: RunningStep,
     clock: dict[str, float],
     recommended: list[str],
     before: list[Others],
@@ -74,7 +73,7 @@ def run_mitigation(
     assert recommended[0] == mitigation
     before[:] = [read_others(staging, recommended)]
     clock["mitigating"] = time.monotonic()
-    run_command(staging, step_record, *recommended)
+    run_command(staging, running_step, *recommended)
 
 
 @when("the tenants use their new keys")
@@ -93,10 +92,10 @@ def withhold_mitigation(mitigation: str) -> None:
 
 
 @when(parsers.parse("the responder restores with {restore}"))
-def restore(staging: Embedded, step_record: StepRecord, restore: str) -> None:
+def restore(staging: Embedded, running_step: RunningStep, restore: str) -> None:
     """Take the mitigation back, where it leaves anything in force."""
     if restore != "nothing":
-        run_command(staging, step_record, restore)
+        run_command(staging, running_step, restore)
 
 
 def find_key_files(folder: Path, tenant: str) -> list[Path]:
@@ -104,8 +103,8 @@ def find_key_files(folder: Path, tenant: str) -> list[Path]:
     return [one for one in (folder / "keys").glob(f"*{tenant}*") if one.is_file()]
 
 
-def run_command(staging: Embedded, step_record: StepRecord, step: str, *more: str) -> None:
+def run_command(staging: Embedded, running_step: RunningStep, step: str, *more: str) -> None:
     """Run a change and keep what it printed; it must end well."""
     done = staging.invoke(step, *more)
-    step_record.command, step_record.output = done.command, done.output
+    running_step.keep(done.output, done.command)
     assert done.returncode == 0, done.output

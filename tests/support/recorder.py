@@ -57,6 +57,18 @@ scenario_key = pytest.StashKey[ScenarioRecord]()
 step_key = pytest.StashKey[tuple[StepRecord, float]]()
 
 
+class RunningStep:
+    """Whichever step of a scenario runs now; a fixture lives as long as the whole scenario."""
+
+    def __init__(self, node: pytest.Item) -> None:
+        self._node = node
+
+    def keep(self, output: str, command: str | None = None) -> None:
+        """Keep what the step that runs now printed or measured, and which command printed it."""
+        record, _ = self._node.stash[step_key]
+        record.output, record.command = output, command
+
+
 class Recorder:
     """Listens to pytest-bdd in every process; gathers and writes in the controlling one."""
 

@@ -17,7 +17,11 @@ from tests.support.vendor import run_by_hand
 DEADLINE_S = 60
 CONFTEST = """
 import pytest
-from tests.support.recorder import Recorder
+from tests.support.recorder import Recorder, RunningStep
+
+@pytest.fixture
+def running_step(request):
+    return RunningStep(request.node)
 
 def pytest_addoption(parser):
     parser.addoption("--results", type=__import__("pathlib").Path)
@@ -49,11 +53,13 @@ from pytest_bdd import given, parsers, scenarios, then, when
 scenarios("lamp.feature")
 
 @given(parsers.parse("a {kind} lamp"), target_fixture="lamp")
-def lamp(kind):
+def lamp(kind, running_step):
+    running_step.keep(f"a {kind} lamp", "buy")
     return {"kind": kind, "on": False}
 
 @when("it is switched on")
-def switch(lamp):
+def switch(lamp, running_step):
+    running_step.keep("click", "switch")
     assert lamp["kind"] == "whole", "this lamp is broken"
     lamp["on"] = True
 
@@ -94,6 +100,9 @@ def test_every_scenario_is_recorded_step_by_step(tmp_path: Path, options: tuple[
         "the broken lamp shines": "failed",
         "a lamp that nobody switched on stays dark": "passed",
     }
+    [whole] = [one for one in found if one["name"] == "the whole lamp shines"]
+    kept = [(step["command"], step["output"]) for step in whole["steps"]]
+    assert kept == [("buy", "a whole lamp"), ("switch", "click"), (None, None)]
     [broken] = [one for one in found if one["outcome"] == "failed"]
     assert broken["kind"] == "loop"
     assert [step["outcome"] for step in broken["steps"]] == ["passed", "failed", "not run"]
