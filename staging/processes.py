@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # One thread at a time halves what Prometheus spends on waking its threads up for small scrapes.
-# Its heap is collected early, and hard before it passes the limit: 20 instances have 16,000 series.
-SMALL_GO = {"GOMAXPROCS": "1", "GOGC": "40", "GOMEMLIMIT": "80MiB"}
+# Its heap is collected early. A GOMEMLIMIT would bind once instances have come and gone for some
+# minutes: below what is live, the collector takes a whole CPU and Prometheus answers late.
+SMALL_GO = {"GOMAXPROCS": "1", "GOGC": "40"}
 _POLL_S = 0.02  # between two questions whether a program answers already
 
 
