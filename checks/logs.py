@@ -123,9 +123,7 @@ def revision_is(target: Target, revision: str) -> str:
 
 
 def is_request(target: Target) -> str:
-    """Return the clause that an entry stands in the request log of the ingress."""
-    if target.platform == KUBERNETES:
-        return "httpRequest.status>=100"
+    """Return the clause that an entry stands in Cloud Run's own log of requests."""
     return log_is(target, REQUESTS_LOG)
 
 

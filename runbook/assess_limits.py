@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from checks.limit_verdict import Case, Judgement
     from checks.limits import Setting, Use
-    from checks.target import Target
 
 _SHOWN = 10
 _JUDGED = 5
@@ -180,73 +179,31 @@ def _use_as_data(use: Use) -> dict[str, Any]:
 )
 def rate_limited_tenants(_c: Context, platform: str = "") -> Report:
     """Tell of each limited tenant whether it is a legitimate spike or abuse, with the reasons."""
-    from checks.limit_verdict import judge, make_limits
+    from checks.limited import LogRange, judge_limited
     from checks.limits import read_settings, require_settings
     from checks.target import load_target
+    from checks.traffic import query_rates
 
     target = load_target().on_platform(platform)
-    limits = {one.name: one for one in require_settings(read_settings(target))}
-    cases, notes = _read_cases(target)
-    in_force = make_limits(limits)
-    judged = [judge(case, in_force) for case in cases]
+    in_force = require_settings(read_settings(target))
+    log = LogRange(minutes=_MINUTES, entries=_READ_AT_MOST)
+    found = judge_limited(target, query_rates(target), in_force, log, most=_JUDGED)
+    cases, judged = found.cases, found.judged
     return Report(
         finding=_state_cases(cases, judged),
         level="bad" if judged else "good",
         evidence=(
             *(text for one in judged for text in (f"{one.tenant}, {one.verdict}:", *one.reasons)),
             *((_tabulate_cases(cases, judged),) if cases else ()),
-            *notes,
+            *found.notes,
         ),
         next_steps=tuple(command for one in judged for command in one.commands)
         or ("invoke assess.rate-limits",),
         data={
             "tenants": [_case_as_data(case, one) for case, one in zip(cases, judged, strict=True)],
-            "notes": notes,
+            "notes": list(found.notes),
         },
     )
-
-
-def _read_cases(target: Target) -> tuple[list[Case], list[str]]:
-    from checks.limit_verdict import Case, Logged
-    from checks.limits import read_past, read_use
-    from checks.traffic import query_rates, share_by
-
-    uses = read_use(target)
-    limited = [use.tenant for use in uses if not use.path and use.hits_per_second > 0]
-    if not limited:
-        return [], []
-    rates = query_rates(target)
-    sizes = {share.name: share.per_second for share in share_by(rates, "tenant")}
-    logged, notes = _read_log(target)
-    if len(limited) > _JUDGED:
-        notes.append(f"Only the {_JUDGED} most limited of {len(limited)} tenants were judged.")
-    cases = [
-        Case(
-            tenant=tenant,
-            uses=tuple(use for use in uses if use.tenant == tenant),
-            rates=tuple(rate for rate in rates.rows if rate.tenant == tenant),
-            past=read_past(target, tenant),
-            others=tuple(value for name, value in sizes.items() if name not in (tenant, "unknown")),
-            logged=logged.get(tenant, Logged()),
-        )
-        for tenant in limited[:_JUDGED]
-    ]
-    return cases, notes
-
-
-def _read_log(target: Target) -> tuple[Any, list[str]]:
-    from checks.errors import RunbookError
-    from checks.limit_verdict import MESSAGE, tally
-    from checks.logs import quote, read_entries, service_filter
-
-    clause = f"jsonPayload.message={quote(MESSAGE)}"
-    try:
-        entries = read_entries(
-            target, service_filter(target, clause, minutes=_MINUTES), _READ_AT_MOST
-        )
-    except RunbookError as error:
-        return {}, [f"Which limit was met is not known, for the logs were no help: {error}"]
-    return tally(entries), []
 
 
 def _state_cases(cases: Sequence[Case], judged: Sequence[Judgement]) -> str:

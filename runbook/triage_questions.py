@@ -149,32 +149,11 @@ def _read_refused_now(target: Target) -> float:
 
 def _read_limited(target: Target, found: Snapshot) -> tuple[Judgement, ...]:
     """Return what the tenants with most refused requests are up to."""
-    from checks import limit_verdict, limits
-    from checks.logs import quote, read_entries, service_filter
+    from checks.limited import LogRange, judge_limited
+    from checks.limits import read_settings
 
     if found.rates is None:
         raise RunbookError("Nobody told the rates.", next_step="go on without them")
-    uses = limits.read_use(target)
-    in_force = limit_verdict.make_limits({one.name: one for one in limits.read_settings(target)})
-    clause = f"jsonPayload.message={quote(limit_verdict.MESSAGE)}"
-    minutes = target.seconds(_LOOK_BACK_S) / 60
-    expression = service_filter(target, clause, minutes=minutes)
-    logged = limit_verdict.tally(read_entries(target, expression, _REFUSED))
-    asked: dict[str, float] = {}
-    for rate in found.rates.rows:
-        asked[rate.tenant] = asked.get(rate.tenant, 0.0) + rate.per_second
-    hit = [use.tenant for use in uses if not use.path and use.hits_per_second > 0]
-    return tuple(
-        limit_verdict.judge(
-            limit_verdict.Case(
-                tenant=tenant,
-                uses=tuple(use for use in uses if use.tenant == tenant),
-                rates=tuple(rate for rate in found.rates.rows if rate.tenant == tenant),
-                past=limits.read_past(target, tenant),
-                others=tuple(value for name, value in asked.items() if name not in {tenant, ""}),
-                logged=logged.get(tenant, limit_verdict.Logged()),
-            ),
-            in_force,
-        )
-        for tenant in hit[:_LIMITED_TENANTS]
-    )
+    log = LogRange(minutes=target.seconds(_LOOK_BACK_S) / 60, entries=_REFUSED)
+    in_force = read_settings(target)
+    return judge_limited(target, found.rates, in_force, log, most=_LIMITED_TENANTS).judged
