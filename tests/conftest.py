@@ -6,9 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.embedded import REPOSITORY, Embedded
 from tests.support.recorder import Recorder, RunningStep, ScenarioRecord, scenario_key
+
+# The same examples in every run, however long a busy machine takes to draw them.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 pytest_plugins = ("tests.steps.staging", "tests.steps.responder", "tests.steps.observer")
 

@@ -187,7 +187,7 @@ def test_an_alert_reaches_alertmanager_with_its_severity(staging: Staging) -> No
         alerts = request_json(f"{staging.endpoints['alertmanager']}/api/v2/alerts")
         return any(
             alert["labels"]["alertname"] == "ServiceDown"
-            and [receiver["name"] for receiver in alert["receivers"]] == ["critical"]
+            and [receiver["name"] for receiver in alert["receivers"]] == ["pagerduty-slack-email"]
             for alert in alerts
         )
 

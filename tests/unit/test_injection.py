@@ -161,7 +161,8 @@ def test_there_are_text_options() -> None:
 @pytest.mark.parametrize("platform", ["", "kubernetes"])
 @pytest.mark.parametrize("option", OPTIONS, ids=[f"{o.step}{o.flag}" for o in OPTIONS])
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(value=VALUES)
 def test_a_text_is_refused_or_stays_one_literal(
@@ -194,7 +195,7 @@ BY_HAND = [
 @pytest.mark.parametrize(
     ("option", "platform"), BY_HAND, ids=[f"{o.step}{o.flag}-{p}" for o, p in BY_HAND]
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(value=VALUES)
 def test_a_line_by_hand_keeps_its_words(option: Option, platform: str, value: str) -> None:
     """The same words as with a harmless value, but for the value itself, within its word."""
@@ -209,7 +210,6 @@ def test_a_line_by_hand_keeps_its_words(option: Option, platform: str, value: st
         assert not ours[0].startswith(value)
 
 
-@settings(deadline=None)
 @given(text=ANY | st.sampled_from(HOSTILE))
 def test_a_quoted_text_is_one_string_of_the_logging_language(text: str) -> None:
     tree = parse(f"jsonPayload.path={quote(text)}")
