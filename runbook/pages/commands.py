@@ -120,19 +120,15 @@ def render_command(
         for platform in find_step(name).by_platform
     }
     by_hand = "".join(
-        _render_by_hand(run, name, platform, shown, alone=len(lines) == 1)
-        for platform, shown in lines.items()
-        if shown
+        _render_by_hand(run, name, platform, shown) for platform, shown in lines.items() if shown
     )
     if not by_hand:
         return f"\n{typed}\n"
     return f"\n/// tab | Command\n    new: true\n\n{typed}\n\n///\n\n{by_hand}"
 
 
-def _render_by_hand(
-    run: Verification | None, name: str, platform: str, lines: list[str], *, alone: bool
-) -> str:
-    title = "By hand" if alone else f"By hand: {PLATFORM_NAMES[platform]}"
+def _render_by_hand(run: Verification | None, name: str, platform: str, lines: list[str]) -> str:
+    title = f"By hand: {PLATFORM_NAMES[platform]}" if platform else "By hand"
     note = render_replace_note(name, platform) + render_by_hand_note(run, name, platform)
     typed = fence("\n\n".join(lines))
     return f"/// tab | {title}\n\n{typed}\n\n{note}\n\n///\n\n"
