@@ -17,7 +17,7 @@ from checks.errors import ApiError, RunbookError, UnreachableError, UsageError
 from checks.target import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import requests
 
@@ -172,9 +172,29 @@ def _explain(error: Exception, url: str, deadline_s: float) -> RunbookError:
     return UsageError("Your Google credentials have expired or were withdrawn.", next_step=_LOG_IN)
 
 
+def iterate_arrived(response: requests.Response) -> Iterator[bytes]:
+    """Yield of a streamed body what has come so far, as it comes.
+
+    `iter_content` waits for a full chunk, for ever if a server sends a byte at a time.
+
+    Raises:
+        requests.RequestException: The body broke off, or nothing more came in time.
+    """
+    import requests
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+    try:
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
+            yield chunk
+    except ReadTimeoutError as error:
+        raise requests.ReadTimeout(error) from error
+    except HTTPError as error:
+        raise requests.ConnectionError(error) from error
+
+
 def _read_body(response: requests.Response, url: str, deadline: float) -> bytes:
     body = bytearray()
-    for chunk in response.iter_content(_CHUNK):
+    for chunk in iterate_arrived(response):
         body += chunk
         if len(body) > MAX_BYTES:
             raise ApiError(

@@ -20,6 +20,7 @@ Feature: HighAuthFailureRate
     Examples:
       | fault             | platform   | mitigation              | restore       |
       | credential-spray  | Cloud Run  | mitigate.block-ip       | mitigate.undo |
+      | credential-spray  | Kubernetes | mitigate.block-ip       | mitigate.undo |
       | distributed-spray | Cloud Run  | mitigate.set-rate-limit | mitigate.undo |
       | distributed-spray | Kubernetes | mitigate.set-rate-limit | mitigate.undo |
 
@@ -39,9 +40,11 @@ Feature: HighAuthFailureRate
     Then the service is back at its baseline
 
     Examples:
-      | fault        | platform  | mitigation             | restore |
-      | key-rollout  | Cloud Run | mitigate.issue-api-key | nothing |
-      | expired-keys | Cloud Run | mitigate.issue-api-key | nothing |
+      | fault        | platform   | mitigation             | restore |
+      | key-rollout  | Cloud Run  | mitigate.issue-api-key | nothing |
+      | key-rollout  | Kubernetes | mitigate.issue-api-key | nothing |
+      | expired-keys | Cloud Run  | mitigate.issue-api-key | nothing |
+      | expired-keys | Kubernetes | mitigate.issue-api-key | nothing |
 
   @control
   Scenario Outline: without <mitigation>, <fault> stays red on <platform>
@@ -55,7 +58,10 @@ Feature: HighAuthFailureRate
     Examples:
       | fault             | platform   | mitigation              |
       | credential-spray  | Cloud Run  | mitigate.block-ip       |
+      | credential-spray  | Kubernetes | mitigate.block-ip       |
       | distributed-spray | Cloud Run  | mitigate.set-rate-limit |
       | distributed-spray | Kubernetes | mitigate.set-rate-limit |
       | key-rollout       | Cloud Run  | mitigate.issue-api-key  |
+      | key-rollout       | Kubernetes | mitigate.issue-api-key  |
       | expired-keys      | Cloud Run  | mitigate.issue-api-key  |
+      | expired-keys      | Kubernetes | mitigate.issue-api-key  |

@@ -20,6 +20,7 @@ Feature: PotentialBruteForce
     Examples:
       | fault                   | platform   | mitigation              | restore       |
       | brute-force             | Cloud Run  | mitigate.block-ip       | mitigate.undo |
+      | brute-force             | Kubernetes | mitigate.block-ip       | mitigate.undo |
       | distributed-brute-force | Cloud Run  | mitigate.set-rate-limit | mitigate.undo |
       | distributed-brute-force | Kubernetes | mitigate.set-rate-limit | mitigate.undo |
 
@@ -35,5 +36,6 @@ Feature: PotentialBruteForce
     Examples:
       | fault                   | platform   | mitigation              |
       | brute-force             | Cloud Run  | mitigate.block-ip       |
+      | brute-force             | Kubernetes | mitigate.block-ip       |
       | distributed-brute-force | Cloud Run  | mitigate.set-rate-limit |
       | distributed-brute-force | Kubernetes | mitigate.set-rate-limit |

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from checks.errors import ApiError, RunbookError, UnreachableError, UsageError
+from checks.http import iterate_arrived
 from checks.target import is_loopback
 from runbook.changes.system import UncertainError, request_deadline_s
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _MAX_BYTES = 4 * 1024 * 1024
-_CHUNK = 64 * 1024
 _REDIRECT, _SERVER_ERROR = 300, 500
 _NEVER_SENT = ("NewConnectionError", "NameResolutionError", "ProxyError")
 
@@ -110,7 +110,7 @@ def _explain(url: str, error: Exception) -> RunbookError | UncertainError:
 
 def _read(response: requests.Response, url: str, end: float) -> dict[str, Any]:
     body = bytearray()
-    for chunk in response.iter_content(_CHUNK):
+    for chunk in iterate_arrived(response):
         body += chunk
         if time.monotonic() > end:
             raise UncertainError(f"{_place(url)} began to answer and did not finish in time")

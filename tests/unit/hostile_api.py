@@ -11,9 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-BEHAVIOURS = ("503", "429", "html", "nothing", "hang-up", "not-json", "silent")
-# `silent` is a server that would answer after 30 s; nobody waits that long for it here.
+BEHAVIOURS = ("503", "429", "html", "nothing", "hang-up", "not-json", "silent", "trickle")
+# `trickle` sends a byte at a time, each in time; it would end after as long as `silent`, which
+# is a server that would answer after 30 s; nobody waits that long for it here.
 SILENCE_S = 30.0
+_TRICKLE_S = 0.1
 _JSON = "application/json"
 _ANSWERS = {
     "503": (503, _JSON, b'{"error":{"code":503,"status":"UNAVAILABLE","message":"try later"}}'),
@@ -67,10 +69,26 @@ class HostileApi:
             self._pass_on(request, answer=False)
         elif self.behaviour == "silent":
             self.stopping.wait(SILENCE_S)
+        elif self.behaviour == "trickle":
+            self._trickle(request)
         elif self.behaviour in _ANSWERS:
             status, kind, body = _ANSWERS[self.behaviour]
             self._send(request, status, kind, body)
         request.close_connection = True
+
+    def _trickle(self, request: BaseHTTPRequestHandler) -> None:
+        body = b" " * round(SILENCE_S / _TRICKLE_S)
+        request.send_response(200)
+        request.send_header("content-type", _JSON)
+        request.send_header("content-length", str(len(body)))
+        request.end_headers()
+        for position in range(len(body)):
+            if self.stopping.wait(_TRICKLE_S):
+                return
+            try:
+                request.wfile.write(body[position : position + 1])
+            except OSError:
+                return
 
     def _pass_on(self, request: BaseHTTPRequestHandler, *, answer: bool) -> None:
         length = int(request.headers.get("content-length") or 0)

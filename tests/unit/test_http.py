@@ -34,9 +34,13 @@ def test_what_was_answered_is_told(behaviour: str, status: int, words: str) -> N
     assert caught.value.status == status
 
 
-def test_silence_ends_at_the_deadline() -> None:
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [("silent", "did not answer within"), ("trickle", "did not finish in time")],
+)
+def test_waiting_ends_at_the_deadline(behaviour: str, words: str) -> None:
     start = time.monotonic()
-    with serve("silent") as api, pytest.raises(UnreachableError, match="did not answer within"):
+    with serve(behaviour) as api, pytest.raises(UnreachableError, match=words):
         http.get_json(api.url, deadline_s=0.3)
     assert time.monotonic() - start < 5
 
