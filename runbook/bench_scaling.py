@@ -31,9 +31,9 @@ _START_S = 60.0
 @step(
     name="bench-scaling",
     needs_target=False,
-    help={"seconds": "Measure each point for so long.", "output": "Where the chart goes."},
+    help={"seconds": "Measure each point for so long."},
 )
-def bench_scaling(_c: Context, seconds: float = 15.0, output: str = "") -> Report:
+def bench_scaling(_c: Context, seconds: float = 15.0) -> Report:
     """Measure P95 at rising load on 2, 5 and 10 instances and draw it; 1 where theory differs."""
     from checks.errors import UsageError
 
@@ -42,13 +42,12 @@ def bench_scaling(_c: Context, seconds: float = 15.0, output: str = "") -> Repor
             "--seconds must be from 2 to 120.", next_step="invoke dev.bench-scaling --seconds=15"
         )
     points = _measure(seconds)
-    chart = Path(output) if output else CHART
-    chart.write_text(draw_chart(points), encoding="utf-8")
+    CHART.write_text(draw_chart(points), encoding="utf-8")
     off = [point for point in points if not is_as_predicted(point)]
     return Report(
         finding=f"P95 is as queueing predicts at {len(points) - len(off)} of {len(points)} points.",
         level="bad" if off else "good",
-        evidence=(_tabulate(points), f"Chart: {chart}"),
+        evidence=(_tabulate(points), f"Chart: {CHART}"),
         next_steps=("./inv site.build",),
         data={"points": [point._asdict() for point in points]},
         exit_code=1 if off else 0,

@@ -21,7 +21,6 @@ from tests.staging.cloud_run_support import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = [
@@ -73,20 +72,6 @@ class Gcloud:
         done = self.run(line)
         assert done.returncode == 0, done.stderr
         return done.stdout
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudRunServer]:
-    server = CloudRunServer(tmp_path_factory.mktemp("cloud-run"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def server(running: CloudRunServer) -> CloudRunServer:
-    running.reset()
-    return running
 
 
 @pytest.fixture

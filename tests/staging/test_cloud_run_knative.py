@@ -18,23 +18,9 @@ from tests.staging.cloud_run_support import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 NAMESPACE = f"/apis/serving.knative.dev/v1/namespaces/{PROJECT}"
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudRunServer]:
-    server = CloudRunServer(tmp_path_factory.mktemp("cloud-run"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def server(running: CloudRunServer) -> CloudRunServer:
-    running.reset()
-    return running
 
 
 def _ready(service: dict[str, Any]) -> dict[str, Any]:

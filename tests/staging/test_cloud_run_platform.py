@@ -23,24 +23,8 @@ from tests.staging.cloud_run_support import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from staging.cloud_run.operations import Operation
     from staging.model import Instance
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudRunServer]:
-    server = CloudRunServer(tmp_path_factory.mktemp("cloud-run"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def server(running: CloudRunServer) -> CloudRunServer:
-    running.reset()
-    return running
 
 
 def _deploy(server: CloudRunServer, image: str) -> Operation:

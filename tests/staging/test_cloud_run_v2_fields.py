@@ -10,21 +10,7 @@ from google.api_core import exceptions
 from tests.staging.cloud_run_support import NAME, PROJECT, REGION, SERVICE, CloudRunServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudRunServer]:
-    server = CloudRunServer(tmp_path_factory.mktemp("cloud-run"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def server(running: CloudRunServer) -> CloudRunServer:
-    running.reset()
-    return running
+    pass
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,13 @@ def list_options(step: RunbookTask) -> list[Option]:
     ]
 
 
-OPTIONS = [option for step in steps().values() for option in list_options(step)]
+# The steps of development ask a target nothing; they bring stagings of their own up.
+OPTIONS = [
+    option
+    for name, step in steps().items()
+    if not name.startswith("dev.")
+    for option in list_options(step)
+]
 
 
 class Ended(NamedTuple):
