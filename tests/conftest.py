@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Record scenarios everywhere, and give each alert's feature a marker of its name."""
+    # A shell starts what runs in its background deaf to Ctrl-C, and tests of it would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for feature in sorted((REPOSITORY / "features").glob("*.feature")):
         config.addinivalue_line("markers", f"{feature.stem}: the alert of that name")
     config.pluginmanager.register(Recorder(config), "runbook-recorder")

@@ -9,6 +9,8 @@ from staging.service.errors import InvalidRequestError, NotFoundError
 from staging.service.memory import fill_in_slices
 
 if TYPE_CHECKING:
+    from mmap import mmap
+
     from staging.service.exchange import Exchange
 
 # An execution with the logs of all its steps, as the container counts its bytes.
@@ -21,7 +23,7 @@ class Exports:
 
     def __init__(self) -> None:
         """Start without any."""
-        self._prepared: dict[tuple[str, str], list[bytearray]] = {}
+        self._prepared: dict[tuple[str, str], list[mmap]] = {}
 
     async def answer(self, exchange: Exchange, wanted: str) -> dict[str, object]:
         """Prepare an export for `new`, or hand one out by its id and let go of it.

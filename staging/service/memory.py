@@ -8,6 +8,7 @@ instance, whose interpreter and libraries are most of it, uses between a quarter
 from __future__ import annotations
 
 import asyncio
+import mmap
 import resource
 from pathlib import Path
 from typing import Final
@@ -33,12 +34,23 @@ def fill(used_bytes: int) -> bytearray:
     return bytearray(b"\xa5") * (used_bytes // REAL_BYTE)
 
 
-async def fill_in_slices(used_bytes: int) -> list[bytearray]:
-    """Return memory that counts as `used_bytes`, and let others work between its slices."""
+async def fill_in_slices(used_bytes: int) -> list[mmap.mmap]:
+    """Return memory that counts as `used_bytes`, and let others work between its slices.
+
+    Each slice is mapped: let go of, it is free, where an allocator may keep a bytearray's room.
+    """
     slices = []
     left = used_bytes
     while left > 0:
-        slices.append(fill(min(left, _SLICE_BYTES * REAL_BYTE)))
+        slices.append(_map_filled(min(left, _SLICE_BYTES * REAL_BYTE) // REAL_BYTE))
         left -= _SLICE_BYTES * REAL_BYTE
         await asyncio.sleep(0)
     return slices
+
+
+def _map_filled(real_bytes: int) -> mmap.mmap:
+    size = max(real_bytes, _PAGE_BYTES)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for start in range(0, size, _PAGE_BYTES):
+        memory[start] = 1
+    return memory

@@ -65,7 +65,7 @@ def test_a_tab_shows_its_option_and_all_by_hand_tabs_follow(visit: Callable[...,
     assert not shown.is_visible()
     page.locator(".tabbed-labels").get_by_text("Scale up", exact=True).click()
     shown.wait_for(state="visible", timeout=5_000)
-    page.locator(".tabbed-labels").get_by_text("By hand", exact=True).first.click()
+    page.locator(".tabbed-labels").get_by_text("By hand: Cloud Run", exact=True).first.click()
     vendor = page.locator("code", has_text="gcloud").filter(has_text="--min-instances").first
     vendor.wait_for(state="visible", timeout=5_000)
     assert here.complaints == []
