@@ -39,6 +39,15 @@ async def _lose_image(plant: Plant) -> None:
     await plant.workload.recycle()
 
 
+async def _deploy_crashing_build(plant: Plant) -> None:
+    # Under traffic a rolling update may stop half-way, at the last pod of the build before.
+    await plant.load.pause()
+    try:
+        await deploy(plant, version="1.5.0-crash-under-traffic")
+    finally:
+        await plant.load.resume()
+
+
 async def _cut_database(plant: Plant) -> None:
     await deploy(plant, database=dead_database(plant))
 
@@ -50,11 +59,14 @@ async def _pin_to_bad(plant: Plant) -> None:
 
 
 _ALL = (
-    build_fault(
+    Fault(
         "crash-under-traffic",
-        "A build goes out whose native extension writes to freed memory: instances start, serve a"
-        " little, and die of it; the platform restarts them with back-off.",
+        "A build goes out whose native extension writes to freed memory: in a quiet minute it rolls"
+        " out well, then its instances serve a little and die of it; the platform restarts them"
+        " with back-off.",
         "ServiceDown",
+        _deploy_crashing_build,
+        deploy_fix,
     ),
     Fault(
         "frozen-instances",
