@@ -19,6 +19,7 @@ ANSWERS_IN_A_ROW = 50
 # Chance alone moves the natural half percent of some 150 requests by 2.5 % once in a thousand runs.
 UNMOVED_SHARE = 0.03
 UNMOVED_RATIO, UNMOVED_MS = 1.5, 20.0
+UNMOVED_DEADLINE_S = 15.0
 REQUEST_DEADLINE_S = 10.0
 
 
@@ -82,14 +83,22 @@ def requests_succeed(staging: Embedded) -> None:
 def others_notice_nothing(
     staging: Embedded, running_step: RunningStep, recommended: list[str], before: list[Others]
 ) -> None:
-    """The failures and the latency of everyone whom the change does not name have not moved."""
+    """The failures and the latency of everyone whom the change does not name have not moved.
+
+    What is measured looks five seconds back, on the rollout itself at first; that may pass.
+    """
     [then_] = before
-    after = read_others(staging, recommended)
-    told = f"before: {then_}\nafter:  {after}\n"
-    running_step.keep(told)
-    assert after.requests_per_second > 0, told
-    assert after.failed_share <= then_.failed_share + UNMOVED_SHARE, told
-    assert after.p95_ms <= then_.p95_ms * UNMOVED_RATIO + UNMOVED_MS, told
+
+    def are_unmoved() -> bool:
+        after = read_others(staging, recommended)
+        running_step.keep(f"before: {then_}\nafter:  {after}\n")
+        return (
+            after.requests_per_second > 0
+            and after.failed_share <= then_.failed_share + UNMOVED_SHARE
+            and after.p95_ms <= then_.p95_ms * UNMOVED_RATIO + UNMOVED_MS
+        )
+
+    wait_until(are_unmoved, deadline_s=UNMOVED_DEADLINE_S, what="the other tenants are as before")
 
 
 @then("assess says that the deployment failed and traffic never moved")
