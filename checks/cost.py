@@ -28,7 +28,6 @@ _REQUESTS = (
     ' / count by (revision) (system_cpu_usage_percent{{job="{job}"}})'
 )
 _GREW = 1.25
-_SAME_LOAD = 1.25
 
 
 class Cost(NamedTuple):
@@ -49,14 +48,18 @@ class Costs(NamedTuple):
 
     @property
     def grew_by_itself(self) -> bool | None:
-        """Whether CPU use grew although an instance gets about as many requests, or fewer.
+        """Whether CPU use grew, and by clearly more than an instance's requests did.
 
         None where one of both is not known.
         """
         if self.before is None or self.now is None:
             return None
-        grew = self.now.cpu_percent >= _GREW * self.before.cpu_percent
-        return grew and self.now.per_second <= _SAME_LOAD * self.before.per_second
+        before, now = self.before, self.now
+        grew = now.cpu_percent >= _GREW * before.cpu_percent
+        # Crosswise, as either may be nothing.
+        return grew and (
+            now.cpu_percent * before.per_second >= _GREW * before.cpu_percent * now.per_second
+        )
 
 
 def read_costs(

@@ -230,3 +230,23 @@ def test_one_address_may_be_two_processes() -> None:
         (0.5, 0.96, 2.0), (2.5, 0.97, 4.0)]  # fmt: skip
     assert list_full_again(lives) == [lives[1]]
     assert list_full_again(lives[:1]) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "grew"),
+    [
+        (Cost(92.0, 10.0), True),
+        (Cost(92.0, 13.0), True),  # a little more load does not explain it
+        (Cost(80.0, 40.0), False),
+        (Cost(92.0, 40.0), False),
+        (Cost(21.0, 5.0), False),
+        (Cost(92.0, 0.0), True),
+    ],
+)
+def test_cpu_that_grew_by_itself_grew_faster_than_the_load(now: Cost, grew: bool) -> None:
+    assert Costs(Cost(20.0, 10.0), now).grew_by_itself is grew
+
+
+def test_without_a_load_before_nothing_is_blamed() -> None:
+    assert Costs(Cost(20.0, 0.0), Cost(92.0, 10.0)).grew_by_itself is False
+    assert Costs(None, Cost(92.0, 10.0)).grew_by_itself is None
