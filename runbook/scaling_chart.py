@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_WIDTH, _HEIGHT = 760, 460
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 130, 70, 60
+# Small, so that its words can still be read where a phone makes it smaller.
+_WIDTH, _HEIGHT = 560, 400
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 112, 66, 56
+_LABELS_APART = 18
 _RHO_LOW, _RHO_HIGH = 0.25, 1.0
 _FIRST_TICK_S = 0.1
-_LEGEND = "solid: measured · dashed: predicted by queueing · band: nine measurements in ten"
+_LEGEND = "solid: measured · dashed: predicted by queueing · band: nine in ten"
 # A picture in a page follows the system's colours and knows nothing of the page's: it brings its
 # own ground, and reads well on either.
 _STYLE = """
-text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #1d2b38; }
+text { font: 14px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #1d2b38; }
 .title { font-size: 16px; font-weight: 600; }
 .ground { fill: #ffffff; }
 .grid { stroke: #d5dbe1; }
@@ -71,9 +73,10 @@ def draw_chart(points: Sequence[Point]) -> str:
         f'<rect class="ground" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>',
         *_draw_axes(scale),
     ]
-    for place, count in enumerate(counts):
-        mine = sorted((p for p in points if p.instances == count), key=lambda p: p.rho)
+    series = [sorted((p for p in points if p.instances == n), key=lambda p: p.rho) for n in counts]
+    for place, mine in enumerate(series):
         parts += _draw_series(scale, mine, f"series-{place % 3}")
+    parts += _draw_labels(scale, [mine[-1] for mine in series])
     return "\n".join((*parts, "</svg>", ""))
 
 
@@ -120,8 +123,6 @@ def _draw_series(scale: _Scale, points: Sequence[Point], name: str) -> list[str]
     lower = [(point.rho, point.low_s) for point in reversed(points)]
     expected = scale.path([(point.rho, point.predicted_s) for point in points])
     seen = scale.path([(point.rho, point.p95_s) for point in points])
-    last = points[-1]
-    x, y = scale.x(last.rho), scale.y(last.p95_s)
     return [
         f'<polygon class="band {name}" points="{scale.path([*upper, *lower])}"/>',
         f'<polyline class="expected {name}" points="{expected}"/>',
@@ -130,8 +131,20 @@ def _draw_series(scale: _Scale, points: Sequence[Point], name: str) -> list[str]
             f'<circle class="{name}" cx="{scale.x(p.rho)}" cy="{scale.y(p.p95_s)}" r="3.5"/>'
             for p in points
         ),
-        f'<text class="{name}" x="{x + 10}" y="{y + 4}">{last.instances} instances</text>',
     ]
+
+
+def _draw_labels(scale: _Scale, ends: Sequence[Point]) -> list[str]:
+    """Return each series' name beside its last point, or below the name above it."""
+    parts, free = [], 0.0
+    for place, last in sorted(enumerate(ends), key=lambda one: -one[1].p95_s):
+        y = max(scale.y(last.p95_s) + 5, free)
+        free = y + _LABELS_APART
+        parts.append(
+            f'<text class="series-{place % 3}" x="{scale.x(last.rho) + 10:g}" y="{y:g}">'
+            f"{last.instances} instances</text>"
+        )
+    return parts
 
 
 def _describe(points: Sequence[Point]) -> str:
