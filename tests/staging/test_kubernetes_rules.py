@@ -270,7 +270,7 @@ def test_programs_run_on_the_pod_s_own_process(command: list[str], runs: tuple[s
         ["cat", "/etc/passwd"],
         ["cat", "/proc/1/environ"],
         ["cat", "/proc/4321/stat"],
-        ["cat", "/proc/1/root/etc/passwd"],
+        ["cat", "/proc/1/cwd/etc/passwd"],
         ["cat", "/proc/../etc/passwd"],
         ["ps", "-p", "4321"],
         ["ps", "--pid=1", "-C", "python"],
